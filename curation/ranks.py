@@ -1,0 +1,37 @@
+"""Orders and whole-number budgets: which examples come first, and how many of them are meant."""
+
+import math
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+
+def ascending(values: NDArray[np.floating], ids: pl.Series) -> NDArray[np.int64]:
+    """Positions from the lowest value to the highest; equal values follow their ids.
+
+    Args:
+        values: (N,) finite numbers.
+        ids: (N,) distinct example ids, compared as texts.
+
+    Returns:
+        (N,) positions. The ids they name do not depend on the order of the rows.
+    """
+    id_ranks = ids.rank("ordinal").to_numpy()
+    order: NDArray[np.int64] = np.lexsort((id_ranks, values)).astype(np.int64)
+    return order
+
+
+def descending(values: NDArray[np.floating], ids: pl.Series) -> NDArray[np.int64]:
+    """Positions from the highest value to the lowest; equal values follow their ids, as in `ascending`."""
+    return ascending(-values, ids)
+
+
+def by_id(ids: pl.Series) -> NDArray[np.int64]:
+    """(N,) positions in the order of the ids, compared as texts."""
+    return ascending(np.zeros(len(ids)), ids)
+
+
+def budget(fraction: float, num_examples: int) -> int:
+    """How many examples a fraction of N means: fraction * N rounded to the nearest, halves up."""
+    return math.floor(fraction * num_examples + 0.5)

@@ -1,0 +1,1 @@
+"""Scorers, one method a file; the file name is the method's name in recipes."""

@@ -1,0 +1,1 @@
+"""Selectors, one rule a file; the file name is the rule's name in recipes."""

@@ -1,0 +1,38 @@
+"""The errors a caller may want to catch; everything else is ValueError or TypeError.
+
+TamisError
+├── NotFoundError        a name, version, artifact or column that does not exist (the message lists what does)
+├── SourceError          a source that cannot be read: missing, unknown format, ragged, wrong types
+├── ContractError        rows break the data contract and the contract says `fail`
+├── ConflictError        a name's next version stayed contested after all retries
+├── CorruptError         something in the store is not what its record says
+└── QueryError           SQL that is wrong, or that tries to leave the sandbox
+"""
+
+
+class TamisError(Exception):
+    """Base of tamis' own errors: one clear sentence about what, where and the remedy."""
+
+
+class NotFoundError(TamisError):
+    """A name, version, artifact or column that does not exist; the message lists those that do."""
+
+
+class SourceError(TamisError):
+    """A source of examples that cannot be read; the message says where and what to change."""
+
+
+class ContractError(TamisError):
+    """Rows break the data contract, and the contract says to fail."""
+
+
+class ConflictError(TamisError):
+    """A name's next version stayed contested after all retries."""
+
+
+class CorruptError(TamisError):
+    """A file or record in the store is not what its record says."""
+
+
+class QueryError(TamisError):
+    """SQL that DuckDB refuses, or that tries to write or to read outside the store."""

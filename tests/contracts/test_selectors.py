@@ -1,0 +1,139 @@
+from dataclasses import FrozenInstanceError, fields, is_dataclass
+
+import numpy as np
+import pytest
+
+from curation.ranks import budget
+from curation.selector import Selector
+from storage.index import ExampleIndex
+from storage.values import Scores, Selection, Signals
+from tests.contracts.discovery import build, implementations, modules, public_classes
+
+SELECTORS = implementations("curation.selectors", Selector)
+SETTINGS = {"score": "planted", "fraction": 0.3, "maximum": 4.0}
+
+every_selector = pytest.mark.parametrize("selector", SELECTORS, ids=lambda selector: selector.__name__)
+
+every_selector_with_a_budget = pytest.mark.parametrize(
+    "selector", [selector for selector in SELECTORS if "fraction" in {field.name for field in fields(selector)}]
+)
+every_selector_that_reads_a_score = pytest.mark.parametrize(
+    "selector", [selector for selector in SELECTORS if build(selector, **SETTINGS).reads]
+)
+
+
+def examples(num_examples: int, *, num_values: int = 7) -> tuple[Signals, dict[str, Scores]]:
+    rng = np.random.default_rng(num_examples)
+    index = ExampleIndex(f"world:{number}" for number in range(num_examples))
+    values = rng.integers(num_values, size=num_examples).astype(np.float64)
+    signals = Signals(index=index, arrays={"label": rng.integers(3, size=num_examples)})
+    return signals, {"planted": Scores(index=index, values=values, high_means="hard")}
+
+
+def select(selector: Selector, signals: Signals, scores: dict[str, Scores], *, seed: int = 0) -> Selection:
+    return selector(signals, scores, np.random.default_rng(seed))
+
+
+def by_example(selection: Selection) -> dict[str, tuple[float, str]]:
+    return dict(
+        zip(selection.index, zip(selection.weights.tolist(), selection.reasons.tolist(), strict=True), strict=True)
+    )
+
+
+def test_the_walk_finds_selectors():
+    assert {"Everything", "Random", "TopFraction", "Threshold"} <= {selector.__name__ for selector in SELECTORS}
+
+
+@pytest.mark.parametrize("module", modules("curation.selectors"), ids=lambda module: module.__name__)
+def test_each_file_defines_exactly_one_selector(module):
+    assert len(public_classes(module, Selector)) == 1
+
+
+@every_selector
+def test_a_selector_is_a_frozen_dataclass_of_settings(selector):
+    assert is_dataclass(selector)
+    assert selector.__doc__
+    instance = build(selector, **SETTINGS)
+    for field in fields(selector):
+        assert field.kw_only
+        with pytest.raises(FrozenInstanceError):
+            setattr(instance, field.name, None)
+
+
+@every_selector
+def test_ids_survive_and_every_row_has_a_weight_and_a_reason(selector):
+    signals, scores = examples(100)
+    selection = select(build(selector, **SETTINGS), signals, scores)
+    assert selection.index == signals.index
+    assert selection.weights.dtype == np.float32
+    assert selection.weights.shape == (100,)
+    assert selection.kept.any()
+    assert all(isinstance(reason, str) and reason for reason in selection.reasons)
+
+
+@every_selector
+def test_one_rule_gives_kept_and_dropped_examples_different_reasons(selector):
+    signals, scores = examples(100)
+    selection = select(build(selector, **SETTINGS), signals, scores)
+    kept = set(selection.reasons[selection.kept])
+    dropped = set(selection.reasons[~selection.kept])
+    assert not kept & dropped
+    assert len(kept | dropped) <= 4
+
+
+@every_selector_with_a_budget
+@pytest.mark.parametrize("num_examples", [7, 10, 99, 100])
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5, 2 / 3, 1.0])
+def test_a_fraction_is_met_exactly_in_spite_of_ties(selector, num_examples, fraction):
+    signals, scores = examples(num_examples, num_values=2)
+    selection = select(build(selector, **{**SETTINGS, "fraction": fraction}), signals, scores)
+    assert selection.kept.sum() == budget(fraction, num_examples)
+
+
+@every_selector_with_a_budget
+def test_a_fraction_that_rounds_to_nothing_is_refused(selector):
+    signals, scores = examples(4)
+    with pytest.raises(ValueError, match="keeps none of 4 examples"):
+        select(build(selector, **{**SETTINGS, "fraction": 0.1}), signals, scores)
+
+
+@every_selector
+@pytest.mark.parametrize("num_values", [1, 3, 1000])
+def test_permuting_examples_changes_nothing_for_any_of_them(selector, num_values):
+    signals, scores = examples(60, num_values=num_values)
+    instance = build(selector, **{**SETTINGS, "maximum": 900.0})
+    plain = by_example(select(instance, signals, scores))
+    for seed in range(3):
+        positions = np.random.default_rng(seed).permutation(60)
+        index = signals.index.take(positions)
+        moved = {"planted": Scores(index=index, values=scores["planted"].values[positions], high_means="hard")}
+        assert by_example(select(instance, signals.take(positions), moved)) == plain
+
+
+@every_selector
+def test_the_generator_is_the_only_source_of_chance(selector):
+    signals, scores = examples(50)
+    instance = build(selector, **SETTINGS)
+    np.random.seed(1)  # noqa: NPY002
+    first = select(instance, signals, scores, seed=5)
+    np.random.seed(2)  # noqa: NPY002
+    second = select(instance, signals, scores, seed=5)
+    assert by_example(first) == by_example(second)
+
+
+@every_selector
+def test_inputs_are_left_untouched(selector):
+    signals, scores = examples(50)
+    labels, values = signals["label"].copy(), scores["planted"].values.copy()
+    select(build(selector, **SETTINGS), signals, scores)
+    np.testing.assert_array_equal(signals["label"], labels)
+    np.testing.assert_array_equal(scores["planted"].values, values)
+
+
+@every_selector_that_reads_a_score
+def test_a_score_that_is_not_there_is_named_with_those_that_are(selector):
+    signals, scores = examples(20)
+    instance = build(selector, **{**SETTINGS, "score": "lost"})
+    assert instance.reads == ("lost",)
+    with pytest.raises(ValueError, match="no scores named 'lost'; this run has planted"):
+        select(instance, signals, scores)
