@@ -1,0 +1,32 @@
+# What a newcomer runs: `make demo`, `make test`. What CI runs: `.ci/run`.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: demo test check bench
+
+demo: .venv/installed
+	@$(BIN)/tamis run digits
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed-dev
+	$(BIN)/python -m benchmarks
+
+.venv/installed: pyproject.toml constraints.txt
+	@echo "Installing into .venv (once, some minutes)"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) --editable .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	@$(PIP) --editable '.[dev]'
+	@touch $@

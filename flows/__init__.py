@@ -1,0 +1,1 @@
+"""The main job as flows: recipes, plans, steps, reports and the command line."""

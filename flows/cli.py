@@ -1,0 +1,270 @@
+"""The command line: `tamis run train serve ingest sql show methods`.
+
+Each command imports what it needs when it runs, so that `tamis --help` answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from flows.config import Recipe
+    from flows.curate_and_train import Outcome
+    from storage.store import Store
+
+EPILOG = "Start with `tamis run digits`. Every command explains itself with --help."
+
+store_option = click.option(
+    "--store",
+    "root",
+    envvar="TAMIS_STORE",
+    default="./tamis-store",
+    show_default=True,
+    help="Directory of the store; also TAMIS_STORE.",
+)
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe's key, such as training.epochs=5."
+)
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="tamis")
+def tamis() -> None:
+    """Score every training example, keep the right ones, train models that survive the rest."""
+
+
+@tamis.command(short_help="Run a recipe from source to comparison.")
+@click.argument("recipe")
+@store_option
+@set_option
+@click.option("--no-prefect", is_flag=True, help="Run the same steps in this process, without Prefect.")
+def run(recipe: str, root: str, overrides: tuple[str, ...], no_prefect: bool) -> None:
+    """Run a RECIPE (a .toml file or a bundled name) from source to comparison.
+
+    Only what the store does not have yet is computed; interrupted runs carry on.
+    """
+    from rich.console import Console
+
+    from flows.config import load_recipe
+    from flows.report.terminal import print_report
+    from storage.store import Store
+
+    chosen = load_recipe(recipe, overrides)
+    store = Store.create(root)
+    outcome = _run(store, chosen, no_prefect)
+    console = Console()
+    print_report(store.record(outcome.report).meta, console)
+    if outcome.computed:
+        console.print(f"Computed {outcome.computed} artifacts, reused {outcome.reused}; the store is {root}.")
+    else:
+        console.print(f"Nothing to compute: all {outcome.reused} artifacts were there already; the store is {root}.")
+    _print_next(console.print, store, chosen)
+
+
+@tamis.command(short_help="Train a learner on a published subset.")
+@click.option("--subset", "reference", required=True, help="Subset to train on, such as digits-clean@1.")
+@click.option("--learner", required=True, help="A learner of the subset's recipe, or a method's name.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings, one per seed.")
+@store_option
+@set_option
+def train(reference: str, learner: str, seeds: int, root: str, overrides: tuple[str, ...]) -> None:
+    """Train a learner on a published subset and evaluate it on the test split."""
+    from rich.console import Console
+
+    from flows.report.terminal import print_rows, progress_bars
+    from flows.train_on_subset import plan_training, training_rows
+    from storage.store import Store
+
+    store = Store.open(root)
+    steps = plan_training(store, reference, learner, seeds, overrides)
+    _perform(store, steps, progress_bars)
+    print_rows(f"{learner} on {reference}", training_rows(store, steps), Console())
+
+
+@tamis.command(short_help="Keep running a recipe on a schedule.")
+@click.argument("recipe")
+@click.option("--cron", help='Schedule such as "0 3 * * *" (every night at three).')
+@click.option("--interval", type=click.FloatRange(min=1), help="Seconds between two runs.")
+@click.option("--name", help="Name of the deployment; by default the recipe's data set.")
+@store_option
+@set_option
+def serve(
+    recipe: str, cron: str | None, interval: float | None, name: str | None, root: str, overrides: tuple[str, ...]
+) -> None:
+    """Keep running a RECIPE on a schedule; each run computes only what is new."""
+    from datetime import timedelta
+
+    from flows.config import load_recipe
+
+    if (cron is None) == (interval is None):
+        raise click.UsageError("give either --cron or --interval")
+    chosen = load_recipe(recipe, overrides)
+    from flows.orchestrate import serve_recipe
+
+    reference = str(Path(recipe).absolute()) if Path(recipe).is_file() else recipe
+    serve_recipe(
+        reference,
+        str(Path(root).absolute()),
+        overrides,
+        name=name or chosen.name,
+        cron=cron,
+        interval=timedelta(seconds=interval) if interval else None,
+    )
+
+
+@tamis.command(short_help="Read examples into the store.")
+@click.argument("location")
+@click.option("--name", required=True, help="Name of the data set in the store.")
+@click.option("--format", "source_format", help="csv, parquet or sklearn; by default the file's ending decides.")
+@click.option("--label", help="Column with the given label; leave out for a pool without labels.")
+@click.option("--key", help="Column that names each example for good; else its content does.")
+@click.option("--features", multiple=True, help="Column or pattern a model may see; repeat, or '*' for all others.")
+@click.option("--text", multiple=True, help="Feature column that holds free text; repeat for more.")
+@click.option("--split", help="Column with train, validation or test; else splits are drawn.")
+@click.option("--group", help="Column with the subpopulation.")
+@click.option("--clean-label", help="Column with the true label; only reports read it.")
+@click.option("--image-shape", help="Height x width (x channels) of an image column, such as 28x28.")
+@click.option("--on-bad-rows", type=click.Choice(["quarantine", "fail"]), default="quarantine", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the drawn splits.")
+@store_option
+def ingest(location: str, name: str, root: str, **columns: Any) -> None:
+    """Read the examples at LOCATION into the store, as the next version of a data set."""
+    from flows.ingest_by_hand import ingest_location
+    from flows.report.terminal import progress_bars
+    from storage.store import Store
+
+    store = Store.create(root)
+    click.echo(ingest_location(store, location, name, columns, progress_bars))
+
+
+@tamis.command(short_help="Answer one SELECT over the store.")
+@click.argument("query")
+@click.option("--format", "shape", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
+@click.option("--output", type=click.Path(dir_okay=False), help="Write the answer to this file.")
+@store_option
+def sql(query: str, shape: str, output: str | None, root: str) -> None:
+    """Answer one SELECT over dataset.*, scored.*, subset.*, quarantine.* and catalog.*.
+
+    The query runs in a sandbox: it can neither write nor read outside the store.
+    """
+    from flows.report.answers import write_answer
+    from storage.store import Store
+
+    write_answer(Store.open(root).sql(query), shape, output)
+
+
+@tamis.command(short_help="Show names, versions, lineage, or one example.")
+@click.argument("what", required=False)
+@click.option("--recipe", "with_recipe", is_flag=True, help="Also print the recipe that published the version.")
+@store_option
+def show(what: str | None, with_recipe: bool, root: str) -> None:
+    """List names and versions; or WHAT: a name, a version (name@3), or an example's id (name:key)."""
+    from rich.console import Console
+
+    from flows.report.shown import print_example, print_names, print_version
+    from storage.store import Store
+
+    store, console = Store.open(root), Console()
+    if what is None:
+        print_names(store, console)
+    elif ":" in what:
+        print_example(store, what, console)
+    else:
+        print_version(store, what, console, recipe=with_recipe)
+
+
+@tamis.command(short_help="List scorers, selectors, learners and models.")
+@click.argument("name", required=False)
+def methods(name: str | None) -> None:
+    """List scorers, selectors, learners and models; or one method's settings and source."""
+    from rich.console import Console
+
+    from flows.report.described import print_method, print_methods
+
+    if name is None:
+        print_methods(Console())
+    else:
+        print_method(name, Console())
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; an expected error is one sentence on standard error and exit code 1."""
+    from storage.errors import TamisError
+
+    try:
+        tamis.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("stopped; run the same command again to carry on", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except (TamisError, ValueError, FloatingPointError, OSError) as error:
+        _fail(str(error), 1)
+    sys.exit(0)
+
+
+def _fail(sentence: str, code: int) -> NoReturn:
+    click.echo(f"tamis: {sentence}", err=True)
+    sys.exit(code)
+
+
+def _run(store: "Store", recipe: "Recipe", no_prefect: bool) -> "Outcome":
+    """The outcome of a recipe: from memory, in this process, or as a Prefect flow run."""
+    from flows.curate_and_train import curate_and_train, finished_before
+    from flows.report.terminal import MESSAGES, progress_bars
+
+    before = finished_before(store, recipe)
+    if before is not None:
+        return before
+    with MESSAGES.status("reading the recipe and the store"):
+        from flows.plan import plan_run
+        from flows.step import is_done
+
+        pending = sum(not is_done(store, step) for step in plan_run(recipe, store).steps)
+    if no_prefect or not pending:
+        with progress_bars(pending) as bars:
+            return curate_and_train(store, recipe, bars)
+    with MESSAGES.status("starting the flow run (Prefect's temporary server takes some seconds)"):
+        from flows.orchestrate import run_as_flow
+    with progress_bars(pending) as bars:
+        return run_as_flow(store, recipe, bars)
+
+
+def _perform(store: "Store", steps: Sequence[Any], progress_bars: Callable[..., Any]) -> None:
+    from flows.step import is_done, run_step
+
+    pending = [step for step in steps if not is_done(store, step)]
+    with progress_bars(len(pending)) as bars:
+        for step in pending:
+            run_step(store, step, None, bars)
+
+
+def _print_next(say: Callable[..., None], store: "Store", recipe: "Recipe") -> None:
+    """Three commands that lead on from this run."""
+    command = sys.argv[0] if os.sep in sys.argv[0] and not Path(sys.argv[0]).is_absolute() else "tamis"
+    where = "" if str(store.root) == str(Path("./tamis-store").absolute()) else f" --store {store.root}"
+    lines = [f"{command} show {recipe.name}{where}"]
+    if recipe.scorers:
+        score = list(recipe.scorers)[-1]
+        query = f"SELECT example_id, label, {score} FROM scored.{recipe.name} ORDER BY {score} DESC NULLS LAST LIMIT 5"
+        lines.insert(0, f'{command} sql "{query}"{where}')
+    if recipe.selection is not None:
+        subset = store.version("subset", recipe.selection.subset)
+        lines[-1] = f"{command} show {subset}{where}"
+        lines.append(f"{command} train --subset {subset} --learner {list(recipe.learners)[-1]}{where}")
+    say("\nWhat next:")
+    for line in lines:
+        say(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

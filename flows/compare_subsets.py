@@ -1,0 +1,144 @@
+"""Step: the report of a run: what was planted, what the scores found, what was kept, and what it was worth.
+
+This is the one place of a run that reads clean labels, and it only reports.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.agreement import auroc, precision_at
+from flows import resolve
+from flows.score_examples import read_signals
+from flows.step import Progress, Step
+from learners.evaluate import mean_and_standard_error
+from storage.artifacts import Request
+from storage.dataset import Dataset
+from storage.store import Store
+from storage.values import Selection
+
+Row = dict[str, Any]
+
+
+def perform(store: Store, step: Step) -> Iterator[Progress]:
+    """Gather the numbers of the artifacts among the inputs; nothing is trained here."""
+    request = step.request
+    dataset = store.dataset(request.inputs["dataset"])
+    wrong = wrong_labels(dataset)
+    with store.write(request) as draft:
+        draft.meta.update(
+            {
+                "name": request.settings["name"],
+                "subset": request.settings["subset"],
+                "counts": dataset.record.meta["counts"],
+                "train_examples": len(dataset.index("train")),
+                "noise": None if wrong is None else {"wrong": int(wrong.sum()), "realised_rate": float(wrong.mean())},
+                "detection": [] if wrong is None or not wrong.any() else _detection(store, request, wrong),
+                "classes": _class_counts(store, request, dataset),
+                "arms": _arms(store, request),
+                "cost": _cost(store, request),
+            }
+        )
+    yield Progress(done=1, total=1, unit="report")
+
+
+def wrong_labels(dataset: Dataset) -> NDArray[np.bool_] | None:
+    """(N,) which given labels of the training split differ from the clean ones; None where that is unknown."""
+    labels, clean = dataset.labels("train"), dataset.clean_labels("train")
+    if labels is None or clean is None or (clean < 0).any():
+        return None
+    wrong: NDArray[np.bool_] = labels != clean
+    return wrong
+
+
+def _detection(store: Store, request: Request, wrong: NDArray[np.bool_]) -> list[Row]:
+    rows = []
+    for role, artifact in sorted(request.inputs.items()):
+        if not role.startswith("score."):
+            continue
+        scores = store.scores(artifact)
+        rows.append(
+            {
+                "score": role.removeprefix("score."),
+                "auroc": auroc(scores.suspicion, wrong),
+                "precision": precision_at(scores.suspicion, wrong, int(wrong.sum())),
+                "by_epoch": _auroc_by_epoch(store, artifact, wrong),
+            }
+        )
+    return rows
+
+
+def _auroc_by_epoch(store: Store, artifact: str, wrong: NDArray[np.bool_]) -> list[tuple[int, float]]:
+    """AUROC of the same scorer read at each recorded epoch; empty for scorers that read all epochs at once."""
+    record = store.record(artifact)
+    scorer = resolve.method("scorer", record.request.settings["scorer"], "scorer")
+    if not hasattr(scorer, "epoch"):
+        return []
+    signals = read_signals(store, dict(record.request.inputs), scorer.reads)
+    (epochs,) = {signals.epochs[name] for name in scorer.reads if name in signals.epochs}
+    return [(epoch, auroc(replace(scorer, epoch=epoch)(signals).suspicion, wrong)) for epoch in epochs]
+
+
+def _class_counts(store: Store, request: Request, dataset: Dataset) -> list[Row]:
+    labels = dataset.labels("train")
+    if "selection" not in request.inputs or labels is None:
+        return []
+    selection = store.selection(request.inputs["selection"])
+    changed = _relabelled(selection, labels)
+    return [
+        {
+            "class": name,
+            "kept": int((selection.kept & (labels == place)).sum()),
+            "dropped": int((~selection.kept & (labels == place)).sum()),
+            "relabelled": int((changed & (labels == place)).sum()),
+        }
+        for place, name in enumerate(dataset.schema.classes)
+    ]
+
+
+def _relabelled(selection: Selection, labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    if selection.labels is None:
+        return np.zeros(len(labels), dtype=bool)
+    changed: NDArray[np.bool_] = selection.labels != labels
+    return changed
+
+
+def _arms(store: Store, request: Request) -> list[Row]:
+    rows = []
+    for place, arm in enumerate(request.settings["arms"]):
+        tests = _metrics(store, request.inputs, f"evaluation.{place:03d}.", "test_accuracy")
+        fits = _metrics(store, request.inputs, f"training.{place:03d}.", "train_accuracy")
+        mean, error = mean_and_standard_error(tests)
+        fit, _ = mean_and_standard_error(fits)
+        rows.append({**arm, "test_accuracy": mean, "standard_error": error, "by_seed": tests, "train_accuracy": fit})
+    return rows
+
+
+def _metrics(store: Store, inputs: Mapping[str, str], role: str, metric: str) -> list[float]:
+    return [float(store.record(inputs[one]).meta["metrics"][metric]) for one in sorted(inputs) if one.startswith(role)]
+
+
+def _cost(store: Store, request: Request) -> Row:
+    """Seconds spent on scores (the trainings they were read from, recording, scoring) and on one training."""
+    trainings: dict[str, float] = {}
+    scoring = recording = 0.0
+    for role, artifact in request.inputs.items():
+        if role.startswith("score."):
+            record = store.record(artifact)
+            scoring += record.seconds
+            for inner, source in record.request.inputs.items():
+                if inner.startswith("signals."):
+                    trainings[source] = store.record(source).meta["training_seconds"]
+    recording = sum(store.record(one).meta["recording_seconds"] for one in trainings)
+    ones = [one for role, one in request.inputs.items() if role.startswith("training.000.")]
+    single = sum(store.record(one).meta["training_seconds"] for one in ones) / len(ones) if ones else 0.0
+    return {
+        "training_seconds": round(sum(trainings.values()), 3),
+        "trainings": len(trainings),
+        "recording_seconds": round(recording, 3),
+        "scorer_seconds": round(scoring, 3),
+        "one_training_seconds": round(single, 3),
+    }

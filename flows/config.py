@@ -1,0 +1,266 @@
+"""Recipes: one strict TOML file becomes frozen dataclasses; an unknown key is an error that names its neighbours.
+
+A section that names a `method` keeps that method's own settings as they stand, so that
+every default has one home: the method's file.
+"""
+
+import copy
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+from storage.contract import Contract
+from storage.splits import SplitFractions
+
+from storage.errors import NotFoundError
+from storage.ingest.source import Source
+from storage.schemas import Roles
+
+T = TypeVar("T")
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerConfig:
+    """`[learners.<name>]`: a training rule, and what it records of each example."""
+
+    method: str
+    """File name of a learner in `learners/methods/`."""
+    record: Mapping[str, tuple[int, ...] | Literal["every", "last"]] = field(default_factory=dict)
+    """Signals to record while it trains on everything, each with its epochs, counted from 1."""
+    training: Settings = field(default_factory=dict)
+    """Settings that differ from `[training]` for this learner."""
+    settings: Settings = field(default_factory=dict)
+    """The method's own settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerConfig:
+    """`[scorers.<name>]`: a score; its name is its column in `scored.<data set>`."""
+
+    method: str
+    """File name of a scorer in `curation/scorers/`."""
+    signals: str
+    """Name of the learner whose training recorded the signals."""
+    settings: Settings = field(default_factory=dict)
+    """The method's own settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionConfig:
+    """`[selection]`: the rule that turns scores into weights, and the subset's name."""
+
+    subset: str
+    """Name under which the selection is published."""
+    method: str
+    """File name of a selector in `curation/selectors/`."""
+    settings: Settings = field(default_factory=dict)
+    """The method's own settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmConfig:
+    """`[[arms]]`: one side of the comparison at the end of a run."""
+
+    learner: str
+    """Name of a learner of this recipe."""
+    data: Literal["everything", "subset"]
+    """What it trains on."""
+
+    @property
+    def title(self) -> str:
+        """Such as `plain on everything`."""
+        return f"{self.learner} on {'everything' if self.data == 'everything' else 'the subset'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One curation run, from source to comparison."""
+
+    name: str
+    """Name of the data set in the store."""
+    seed: int = 0
+    """The one seed that all chance is derived from."""
+    seeds: int = 3
+    """Trainings of each learner, at least 1; every reported number is their mean."""
+    source: Source
+    columns: Roles
+    splits: SplitFractions = SplitFractions()
+    contract: Contract = Contract()
+    noise: Settings | None = None
+    """Wrong labels planted in the training split: a `method` of `curation.noise` and its settings."""
+    limit: int | None = None
+    """Use only so many training examples, drawn by the seed and at least 1; None uses all."""
+    model: Settings
+    """A `method` of `learners.models` and its settings."""
+    training: Settings = field(default_factory=dict)
+    """Settings of `learners.training.Training` for every learner."""
+    learners: Mapping[str, LearnerConfig]
+    scorers: Mapping[str, ScorerConfig] = field(default_factory=dict)
+    selection: SelectionConfig | None = None
+    arms: tuple[ArmConfig, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise ValueError(f"seeds must be at least 1, got {self.seeds}")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be at least 1, got {self.limit}")
+        for name, scorer in self.scorers.items():
+            if scorer.signals not in self.learners:
+                raise ValueError(
+                    f"scorers.{name}.signals names the learner {scorer.signals!r}; "
+                    f"the recipe has {', '.join(self.learners)}"
+                )
+        for arm in self.arms:
+            if arm.learner not in self.learners:
+                raise ValueError(f"an arm names the learner {arm.learner!r}; the recipe has {', '.join(self.learners)}")
+            if arm.data == "subset" and self.selection is None:
+                raise ValueError(f"the arm {arm.title!r} needs a [selection]")
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as JSON values, every default written out."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+_METHOD_SECTIONS = (LearnerConfig, ScorerConfig, SelectionConfig)
+
+
+def load_recipe(reference: str, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe at a path, or one of the bundled ones by name, with `key.path=value` overrides.
+
+    Raises:
+        NotFoundError: there is no such file or bundled recipe.
+        ValueError: the TOML is broken, a key is unknown or a value is not allowed.
+    """
+    text = _recipe_text(reference)
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"recipe {reference} is not valid TOML: {error}") from None
+    return parse_recipe(apply_overrides(raw, overrides))
+
+
+def apply_overrides(raw: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of a recipe's plain values with `key.path=value` overrides."""
+    changed = copy.deepcopy(dict(raw))
+    for override in overrides:
+        _override(changed, override)
+    return changed
+
+
+def parse_recipe(raw: Mapping[str, Any]) -> Recipe:
+    """The recipe in TOML or JSON values, checked."""
+    return build(Recipe, raw, where="")
+
+
+def bundled_recipes() -> list[str]:
+    """Names of the recipes that come with tamis."""
+    folder = resources.files("flows") / "recipes"
+    return sorted(one.name.removesuffix(".toml") for one in folder.iterdir() if one.name.endswith(".toml"))
+
+
+def build(kind: type[T], raw: Mapping[str, Any], where: str) -> T:
+    """A frozen dataclass from plain values, strictly.
+
+    Args:
+        kind: the dataclass.
+        raw: values by field name; a section with a `method` may also hold that method's settings.
+        where: dotted path of this section, for messages.
+
+    Raises:
+        ValueError: a key is unknown (the message names its neighbours), missing, or its value is not allowed.
+    """
+    checked = _checked(kind, raw, where)
+    try:
+        return msgspec.convert(checked, type=kind)
+    except msgspec.ValidationError as error:
+        message = str(error).replace("`", "'")
+        message, _, path = message.partition(" - at '$")
+        place = ".".join(part for part in (where, path.strip("'.")) if part)
+        raise ValueError(f"{place or 'recipe'}: {message}") from None
+
+
+def unknown_key(key: str, known: Sequence[str], where: str) -> ValueError:
+    """The error for a key that does not exist, naming the nearest and all that do."""
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    listed = ", ".join(sorted(known)) or "none"
+    return ValueError(f"unknown key {key!r} in {where or 'the recipe'}{hint}; known keys are {listed}")
+
+
+def _checked(kind: Any, raw: Any, where: str) -> Any:
+    """`raw` with unknown keys refused and method settings moved into `settings`, section by section."""
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"{where or 'recipe'} must be a table, got {raw!r}")
+    known = {one.name: one for one in fields(kind) if one.init}
+    values = dict(raw)
+    if kind in _METHOD_SECTIONS:
+        own = {key: values.pop(key) for key in list(values) if key not in known}
+        values["settings"] = {**values.get("settings", {}), **own}
+    for key in values:
+        if key not in known:
+            raise unknown_key(key, list(known), where)
+    for key, value in values.items():
+        inner = _SECTIONS.get((kind, key))
+        place = f"{where}.{key}" if where else key
+        if inner and isinstance(value, Mapping) and key in ("learners", "scorers"):
+            values[key] = {name: _checked(inner, one, f"{place}.{name}") for name, one in value.items()}
+        elif inner and isinstance(value, Sequence):
+            values[key] = [_checked(inner, one, f"{place}[{number}]") for number, one in enumerate(value)]
+        elif inner and value is not None:
+            values[key] = _checked(inner, value, place)
+    return values
+
+
+_SECTIONS: dict[tuple[Any, str], Any] = {
+    (Recipe, "source"): Source,
+    (Recipe, "columns"): Roles,
+    (Recipe, "splits"): SplitFractions,
+    (Recipe, "contract"): Contract,
+    (Recipe, "learners"): LearnerConfig,
+    (Recipe, "scorers"): ScorerConfig,
+    (Recipe, "selection"): SelectionConfig,
+    (Recipe, "arms"): ArmConfig,
+}
+assert all(is_dataclass(section) for section in _SECTIONS.values())
+
+
+def _recipe_text(reference: str) -> str:
+    path = Path(reference)
+    if path.suffix == ".toml" or path.is_file():
+        if not path.is_file():
+            raise NotFoundError(
+                f"there is no recipe at {reference}; bundled recipes are {', '.join(bundled_recipes())}"
+            )
+        return path.read_text(encoding="utf-8")
+    if reference not in bundled_recipes():
+        raise NotFoundError(
+            f"there is no recipe named {reference!r}; bundled are {', '.join(bundled_recipes())}, "
+            "or give the path of a .toml file"
+        )
+    return (resources.files("flows") / "recipes" / f"{reference}.toml").read_text(encoding="utf-8")
+
+
+def _override(raw: dict[str, Any], override: str) -> None:
+    """Set one `key.path=value` in place; the value is read as TOML, else as a plain text."""
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        raise ValueError(f"--set needs key.path=value, got {override!r}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, key = path.strip().split(".")
+    place = raw
+    for section in sections:
+        inner = place.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"--set {override}: {section!r} is not a section")
+        place = inner
+    place[key] = value

@@ -1,0 +1,85 @@
+"""The main job: run a recipe's plan, in this process or as a Prefect flow, and do nothing twice.
+
+Before anything heavy is imported, the store is asked whether the same run has ended before.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from flows.config import Recipe
+from flows.step import Show, Step, is_done, run_step
+from storage.artifacts import canonical_json
+from storage.ingest.source import fingerprint
+from storage.store import Store
+
+RunStep = Callable[[Store, Step, Mapping[str, Any] | None, Show], str]
+PACKAGES = ("storage", "curation", "learners", "flows")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a run ended."""
+
+    report: str
+    """Id of the report artifact."""
+    computed: int
+    """Artifacts that this run made."""
+    reused: int
+    """Artifacts that were there already."""
+
+
+def finished_before(store: Store, recipe: Recipe) -> Outcome | None:
+    """The outcome of an earlier run of this very recipe on this very source, if all it made is still there.
+
+    Needs neither torch nor Prefect. A change in any of tamis' own files counts as another run,
+    which then finds out artifact by artifact what can be reused.
+    """
+    note = store.remembered("runs", run_key(store, recipe))
+    if note is None or not all(store.has(one) for one in note["artifacts"]):
+        return None
+    for kind, name, artifact in note["published"]:
+        if name not in store.names(kind) or store.version(kind, name).artifact != artifact:
+            return None
+    return Outcome(report=note["report"], computed=0, reused=len(note["artifacts"]))
+
+
+def curate_and_train(store: Store, recipe: Recipe, show: Show, run: RunStep = run_step) -> Outcome:
+    """Run all steps of a recipe in order, skipping what exists, and remember the run.
+
+    Args:
+        store: where artifacts are.
+        recipe: what to run.
+        show: told of all progress.
+        run: makes and publishes one artifact; a Prefect flow passes its task here.
+    """
+    from flows.plan import plan_run
+
+    plan = plan_run(recipe, store)
+    computed = 0
+    for step in plan.steps:
+        if not is_done(store, step):
+            computed += not store.has(step.id)
+            run(store, step, recipe.to_json(), show)
+    note = {
+        "report": plan.report.id,
+        "artifacts": [step.id for step in plan.steps],
+        "published": [[*step.publish, step.id] for step in plan.steps if step.publish],
+    }
+    store.remember("runs", run_key(store, recipe), note)
+    return Outcome(report=plan.report.id, computed=computed, reused=len(plan.steps) - computed)
+
+
+def run_key(store: Store, recipe: Recipe) -> str:
+    """Hash of the recipe, the source's content and tamis' own files."""
+    digest = hashlib.sha256(canonical_json(recipe.to_json()).encode())
+    digest.update(fingerprint(recipe.source, store.files).encode())
+    for package in PACKAGES:
+        folder = Path(str(resources.files(package)))
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(str(path.relative_to(folder)).encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,104 @@
+"""The Prefect side: flow and task wrappers around plain steps, schedules, and a quiet terminal.
+
+Everything that imports Prefect is here. Reuse is decided by the store, not by Prefect's cache.
+"""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+QUIET = {
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "DO_NOT_TRACK": "1",
+}
+for _name, _value in QUIET.items():
+    os.environ.setdefault(_name, _value)
+
+from prefect import flow, get_run_logger, task  # noqa: E402 (settings are read at import)
+from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
+from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect.flows import Flow  # noqa: E402
+
+from flows.config import Recipe, load_recipe, parse_recipe  # noqa: E402
+from flows.curate_and_train import Outcome, curate_and_train  # noqa: E402
+from flows.report.tables import arms_rows, detection_rows, markdown_summary  # noqa: E402
+from flows.step import Progress, Show, Step, run_step, show_nothing  # noqa: E402
+from storage.store import Store  # noqa: E402
+
+logger = logging.getLogger(__name__)
+
+
+@task(name="make artifact", task_run_name="{title}", cache_policy=NO_CACHE, persist_result=False)
+def make_artifact(title: str, store: str, step: Step, recipe: Mapping[str, Any] | None, show: Show) -> str:
+    """Make and publish one artifact; its id."""
+    return run_step(Store.create(store), step, recipe, show)
+
+
+def curation_flow(show: Show) -> Flow[..., str]:
+    """The main job as a Prefect flow whose progress goes to `show`."""
+
+    @flow(name="curate-and-train", persist_result=False)
+    def curate_and_train_flow(recipe: dict[str, Any] | str, store: str, overrides: list[str] | None = None) -> str:
+        """Ingest, score, select, train and compare as the recipe says; the report's artifact id."""
+        chosen = load_recipe(recipe, overrides or ()) if isinstance(recipe, str) else parse_recipe(recipe)
+
+        def run(opened: Store, step: Step, plain: Mapping[str, Any] | None, told: Show) -> str:
+            return make_artifact(step.title, str(opened.root), step, plain, told)
+
+        opened = Store.create(store)
+        outcome = curate_and_train(opened, chosen, show, run)
+        _publish_results(opened, chosen, outcome)
+        return outcome.report
+
+    return curate_and_train_flow
+
+
+def log_progress(step: Step, progress: Progress | None) -> None:
+    """A `Show` for runs without a terminal: the end of each step goes to the run's log."""
+    if progress is None:
+        get_run_logger().info("%s: done", step.title)
+
+
+def run_as_flow(store: Store, recipe: Recipe, show: Show) -> Outcome:
+    """Run a recipe as a Prefect flow run, on the server of PREFECT_API_URL or on a temporary one."""
+    from flows.plan import plan_run
+
+    steps = plan_run(recipe, store).steps
+    missing = sum(not store.has(step.id) for step in steps)
+    report = curation_flow(show)(recipe.to_json(), str(store.root))
+    return Outcome(report=report, computed=missing, reused=len(steps) - missing)
+
+
+def serve_recipe(
+    recipe: str, store: str, overrides: Sequence[str], *, name: str, cron: str | None, interval: timedelta | None
+) -> None:
+    """Keep a process that runs a recipe on a schedule, until it is stopped; its schedule stays active."""
+    os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
+    curation_flow(log_progress).serve(
+        name=name,
+        cron=cron,
+        interval=interval,
+        parameters={"recipe": recipe, "store": store, "overrides": list(overrides)},
+        pause_on_shutdown=False,
+    )
+
+
+curate_and_train_flow = curation_flow(show_nothing)
+"""The flow for Python callers: `curate_and_train_flow("digits", store="./tamis-store")`."""
+
+
+def _publish_results(store: Store, recipe: Recipe, outcome: Outcome) -> None:
+    """Put the report on the run's page: the comparison and the detection as tables, a summary as text."""
+    report = store.record(outcome.report).meta
+    key = "".join(letter if letter.isalnum() else "-" for letter in recipe.name.lower())
+    if report["arms"]:
+        create_table_artifact(arms_rows(report), key=f"{key}-comparison", description="Test accuracy by arm")
+    if report["detection"]:
+        create_table_artifact(detection_rows(report), key=f"{key}-detection", description="How well scores found flips")
+    create_markdown_artifact(markdown_summary(report), key=f"{key}-summary")

@@ -1,0 +1,90 @@
+"""A query's answer as a table, CSV, JSON or Parquet, to the terminal or to a file."""
+
+import sys
+from pathlib import Path
+
+import polars as pl
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+MOST_ROWS = 50
+"""Rows of a table on the terminal; files and other formats get all."""
+
+
+def write_answer(answer: pl.DataFrame, shape: str, output: str | None) -> None:
+    """Write an answer.
+
+    Args:
+        answer: rows and columns.
+        shape: `table`, `csv`, `json` or `parquet`.
+        output: file to write; None is standard output.
+
+    Raises:
+        ValueError: Parquet has no place on a terminal.
+    """
+    if shape == "parquet" and output is None:
+        raise ValueError("--format parquet needs --output FILE")
+    if output is not None and shape == "table" and Path(output).suffix in (".csv", ".json", ".parquet"):
+        shape = Path(output).suffix[1:]
+    if output is None:
+        _to_stream(answer, shape)
+        return
+    target = Path(output)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        _to_file(answer, shape, partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    Console(stderr=True).print(f"{len(answer)} rows written to {output}", highlight=False)
+
+
+def _to_stream(answer: pl.DataFrame, shape: str) -> None:
+    if shape == "table":
+        print_table(answer, Console(), MOST_ROWS)
+    elif shape == "csv":
+        sys.stdout.write(_flat(answer).write_csv())
+    else:
+        sys.stdout.write(answer.write_json() + "\n")
+
+
+def _to_file(answer: pl.DataFrame, shape: str, path: Path) -> None:
+    if shape == "parquet":
+        answer.write_parquet(path)
+    elif shape == "csv":
+        _flat(answer).write_csv(path)
+    elif shape == "json":
+        answer.write_json(path)
+    else:
+        with path.open("w", encoding="utf-8") as stream:
+            print_table(answer, Console(file=stream, width=200), len(answer))
+
+
+def print_table(answer: pl.DataFrame, console: Console, most: int) -> None:
+    """Rows and columns as a table, cut after `most` rows with a word on the rest."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name, dtype in answer.schema.items():
+        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in answer.head(most).iter_rows():
+        table.add_row(*map(_cell, row))
+    console.print(table)
+    if len(answer) > most:
+        console.print(f"{len(answer) - most} more rows; --format csv or --output FILE gives all {len(answer)}")
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _flat(answer: pl.DataFrame) -> pl.DataFrame:
+    """Nested columns as JSON text, which is what CSV can hold."""
+    nested = [name for name, dtype in answer.schema.items() if dtype.is_nested()]
+    return answer.with_columns(
+        pl.Series(name, [None if one is None else str(one) for one in answer[name].to_list()]) for name in nested
+    )

@@ -1,0 +1,139 @@
+"""What `tamis show` prints: names and versions, one version with its lineage, one example with its scores."""
+
+import json
+
+from rich.console import Console
+from rich.tree import Tree
+
+from flows.report.answers import print_table
+from flows.report.terminal import print_rows
+from storage.errors import NotFoundError
+from storage.store import Store
+from storage.versions import KINDS, Version, parse_reference
+
+
+def print_names(store: Store, console: Console) -> None:
+    """Every name with its newest version."""
+    rows = []
+    for kind in KINDS:
+        for name in store.names(kind):
+            version = store.version(kind, name)
+            rows.append(
+                {"kind": kind, "newest": str(version), "created": version.created_at, "holds": _holds(store, version)}
+            )
+    if not rows:
+        console.print("The store has no versions yet; `tamis run digits` makes some.")
+    print_rows("Names in the store", rows, console)
+
+
+def print_version(store: Store, reference: str, console: Console, *, recipe: bool) -> None:
+    """All versions of a name; or one version with its counts and lineage.
+
+    Raises:
+        NotFoundError: no kind has such a name or version.
+    """
+    name, number = parse_reference(reference)
+    kinds = [kind for kind in KINDS if name in store.names(kind)]
+    if not kinds:
+        known = sorted({one for kind in KINDS for one in store.names(kind)})
+        raise NotFoundError(f"there is nothing named {name!r}; the store has {', '.join(known) or 'no names yet'}")
+    for kind in kinds:
+        if number is None and "@" not in reference:
+            versions = store.versions(kind, name)
+            rows = [
+                {"version": str(one), "created": one.created_at, "holds": _holds(store, one), "artifact": one.artifact}
+                for one in reversed(versions)
+            ]
+            print_rows(f"{kind} {name}", rows, console)
+        elif number is None or number <= len(store.versions(kind, name)):
+            _print_one(store, store.version(kind, reference), console, recipe=recipe)
+    if number is not None and all(number > len(store.versions(kind, name)) for kind in kinds):
+        store.version(kinds[0], reference)
+
+
+def print_example(store: Store, example_id: str, console: Console) -> None:
+    """One example: its row, and its scores in the newest version.
+
+    Raises:
+        NotFoundError: there is no such data set or example.
+    """
+    name = example_id.partition(":")[0]
+    store.version("dataset", name)
+    quoted = example_id.replace("'", "''")
+    row = store.sql(f"SELECT * FROM dataset.\"{name}\" WHERE example_id = '{quoted}'")
+    if not len(row):
+        raise NotFoundError(f"data set {name!r} has no example {example_id!r}")
+    _print_facts(console, f"{example_id} in {store.version('dataset', name)}", row.row(0, named=True))
+    if name in store.names("scored"):
+        scores = store.sql(f"SELECT * FROM scored.\"{name}\" WHERE example_id = '{quoted}'")
+        known = set(row.columns)
+        facts = {key: value for key, value in scores.row(0, named=True).items() if key not in known}
+        _print_facts(console, f"scores in {store.version('scored', name)}", facts)
+    for subset in store.names("subset"):
+        version = store.version("subset", subset)
+        if store.record(version.artifact).request.inputs["dataset"] != store.version("dataset", name).artifact:
+            continue
+        decided = store.sql(f"SELECT weight, reason, new_label FROM subset.\"{version}\" WHERE example_id = '{quoted}'")
+        if len(decided):
+            _print_facts(console, f"in {version}", decided.row(0, named=True))
+
+
+def _print_facts(console: Console, title: str, facts: dict[str, object]) -> None:
+    print_rows(title, [{"column": key, "value": _short(value)} for key, value in facts.items()], console)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    text = "NULL" if value is None else str(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _print_one(store: Store, version: Version, console: Console, *, recipe: bool) -> None:
+    record = store.record(version.artifact)
+    facts: dict[str, object] = {
+        "kind": version.kind,
+        "artifact": record.id,
+        "created": version.created_at,
+        "holds": _holds(store, version),
+        "made in": f"{record.seconds:.2f} s",
+        "settings": json.dumps(dict(record.request.settings)),
+        "seed": record.request.seed,
+    }
+    _print_facts(console, str(version), facts)
+    if version.kind == "subset":
+        print_table(
+            store.sql(
+                "SELECT label, count(*) FILTER (weight > 0) AS kept, count(*) FILTER (weight = 0) AS dropped, "
+                f'count(*) FILTER (relabelled) AS relabelled FROM subset."{version}" GROUP BY label ORDER BY label'
+            ),
+            console,
+            50,
+        )
+        print_rows("reasons", [{"reason": k, "examples": str(v)} for k, v in record.meta["reasons"].items()], console)
+    tree = Tree(f"{version}: {record.id}")
+    _grow(store, record.id, tree, {record.id})
+    console.print("lineage", style="bold")
+    console.print(tree, highlight=False)
+    if recipe:
+        console.print("recipe", style="bold")
+        console.print_json(json.dumps(version.recipe))
+
+
+def _grow(store: Store, artifact: str, tree: Tree, seen: set[str]) -> None:
+    """Add an artifact's inputs below it; one that is shown already is not opened again."""
+    for role, source in sorted(store.record(artifact).request.inputs.items()):
+        branch = tree.add(f"{role}: {source}" + (" (above)" if source in seen else ""))
+        if source not in seen:
+            seen.add(source)
+            _grow(store, source, branch, seen)
+
+
+def _holds(store: Store, version: Version) -> str:
+    record = store.record(version.artifact)
+    if version.kind == "dataset":
+        splits = ", ".join(f"{name} {number}" for name, number in record.meta["counts"]["by_split"].items())
+        return f"{record.rows('examples')} examples ({splits})"
+    if version.kind == "subset":
+        return f"{record.meta['kept']} of {record.rows('selection')} examples kept"
+    return f"scores {', '.join(record.meta['columns'])}"

@@ -1,0 +1,136 @@
+"""What a person sees in the terminal: progress with rate and time left, and tables."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+from rich.text import Text
+
+from flows.report.tables import (
+    Report,
+    Row,
+    arms_rows,
+    class_rows,
+    cost_sentence,
+    detection_rows,
+    epoch_rows,
+    noise_sentence,
+)
+from flows.step import Progress, Show, Step
+
+MESSAGES = Console(stderr=True)
+"""Progress and notes; results alone go to standard output."""
+
+
+@contextmanager
+def progress_bars(steps: int) -> Iterator[Show]:
+    """Bars on standard error: one for the whole run, one for the step at work.
+
+    Args:
+        steps: number of steps that will be told of.
+    """
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn("[dim]{task.fields[note]}"),
+    )
+    if not MESSAGES.is_terminal:
+        yield _Lines(steps).show
+        return
+    with Bars(*columns, console=MESSAGES, transient=True) as bars:
+        yield _Bars(bars, steps).show
+
+
+class _Bars:
+    """Two live bars: the run and its current step."""
+
+    def __init__(self, bars: Bars, steps: int) -> None:
+        self.bars = bars
+        self.run = bars.add_task("all steps", total=steps, rate="", note="")
+        self.current: tuple[str, TaskID, float] | None = None
+
+    def show(self, step: Step, progress: Progress | None) -> None:
+        """Move the bars on."""
+        if self.current is None or self.current[0] != step.id:
+            self._end()
+            self.current = (step.id, self.bars.add_task(step.title, total=None, rate="", note=""), time.perf_counter())
+        if progress is None:
+            self._end()
+            self.bars.advance(self.run)
+            return
+        _, bar, started = self.current
+        rate = progress.done / max(time.perf_counter() - started, 1e-9)
+        self.bars.update(
+            bar,
+            completed=progress.done,
+            total=progress.total,
+            note=progress.note,
+            rate=f"{rate:,.1f} {progress.unit}/s",
+        )
+
+    def _end(self) -> None:
+        if self.current:
+            self.bars.remove_task(self.current[1])
+            self.current = None
+
+
+class _Lines:
+    """For logs and pipes: one line when a step ends, with the time taken and the time left."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.ended = 0
+        self.started = self.since = time.perf_counter()
+        self.last: Progress | None = None
+
+    def show(self, step: Step, progress: Progress | None) -> None:
+        """Print a line at the end of a step."""
+        if progress is not None:
+            self.last = progress
+            return
+        self.ended += 1
+        now = time.perf_counter()
+        left = (now - self.started) / self.ended * max(self.steps - self.ended, 0)
+        rate = f", {self.last.done / max(now - self.since, 1e-9):,.0f} {self.last.unit}/s" if self.last else ""
+        MESSAGES.print(
+            f"[{self.ended}/{self.steps}] {step.title}: {now - self.since:.1f} s{rate}, about {left:.0f} s left",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
+        self.since, self.last = now, None
+
+
+def print_report(report: Report, console: Console) -> None:
+    """The report of a run, as tables."""
+    console.print()
+    console.print(Text(noise_sentence(report) + ".", style="bold"))
+    print_rows("Wrong labels found by each score", detection_rows(report), console)
+    print_rows("AUROC by the epoch at which a score is read", epoch_rows(report), console)
+    print_rows(f"Subset {report['subset']}: training labels by given class", class_rows(report), console)
+    print_rows("Test accuracy, mean ± standard error over seeds", arms_rows(report), console)
+    console.print(Text(cost_sentence(report) + ".", style="dim"))
+
+
+def print_rows(title: str, rows: Sequence[Row], console: Console) -> None:
+    """Rows as a table under a title; nothing at all if there are none. A row that begins with `all` is their sum."""
+    if not rows:
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(rows[0]):
+        table.add_column(name, justify="left" if place == 0 else "right", overflow="fold")
+    for row in rows:
+        values = list(row.values())
+        table.add_row(*values, style="bold" if values[0] == "all" else None)
+    console.print()
+    console.print(Text(title, style="bold"))
+    console.print(table)

@@ -1,0 +1,32 @@
+"""Step: scores of the training split, from what a learner's seeds recorded."""
+
+from collections.abc import Iterator
+
+from flows import resolve
+from flows.step import Progress, Step
+from storage.dataset import Dataset
+from storage.store import Store
+from storage.values import Array, Signals
+
+
+def perform(store: Store, step: Step) -> Iterator[Progress]:
+    """Hand the signals that the scorer reads to the scorer, and publish what it returns."""
+    request = step.request
+    scorer = resolve.method("scorer", request.settings["scorer"], "scorer")
+    signals = read_signals(store, dict(request.inputs), scorer.reads)
+    scores = scorer(signals)
+    store.write_scores(request, scores, {"scorer": request.settings["scorer"]})
+    yield Progress(done=len(scores), total=len(scores), unit="examples")
+
+
+def read_signals(store: Store, inputs: dict[str, str], names: tuple[str, ...]) -> Signals:
+    """Signals of the trainings among an artifact's inputs, with the given labels of the data set."""
+    dataset = store.dataset(inputs["dataset"])
+    trainings = [inputs[role] for role in sorted(inputs) if role.startswith("signals.")]
+    return store.signals(trainings, names, given_labels(dataset))
+
+
+def given_labels(dataset: Dataset) -> dict[str, Array]:
+    """`label` (N,) of the training split, or nothing for an unlabelled pool."""
+    labels = dataset.labels("train")
+    return {} if labels is None else {"label": labels}

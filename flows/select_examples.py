@@ -1,0 +1,27 @@
+"""Step: a selection over the training split, published as a subset."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from flows import resolve
+from flows.score_examples import given_labels
+from flows.step import Progress, Step
+from storage.store import Store
+from storage.values import Signals
+
+
+def perform(store: Store, step: Step) -> Iterator[Progress]:
+    """Hand the scores that the selector reads to the selector, and publish what it returns."""
+    request = step.request
+    dataset = store.dataset(request.inputs["dataset"])
+    selector = resolve.method("selector", request.settings["selector"], "selection")
+    signals = Signals(index=dataset.index("train"), arrays=given_labels(dataset))
+    scores = {
+        role.removeprefix("score."): store.scores(artifact)
+        for role, artifact in request.inputs.items()
+        if role.startswith("score.")
+    }
+    selection = selector(signals, scores, np.random.default_rng(request.seed))
+    store.write_selection(request, selection, {"selector": request.settings["selector"]})
+    yield Progress(done=len(selection), total=len(selection), unit="examples")

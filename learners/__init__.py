@@ -1,0 +1,1 @@
+"""Training rules, networks, the training loop, the signals it records, and evaluation."""

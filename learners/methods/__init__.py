@@ -1,0 +1,1 @@
+"""Training rules: one file per method, each with one `Learner` named after it."""

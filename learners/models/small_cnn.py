@@ -1,0 +1,83 @@
+"""A small convolutional network for small images, fast on a CPU."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from learners.model import Model, Standardize, kept_rows
+from learners.randomness import torch_seeded
+from storage.values import Array, Examples
+
+SMALLEST_SIDE = 8
+"""Height and width from which three halvings leave a pixel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallCNN(Model):
+    """Three stride-2 convolutions with batch normalisation, one hidden layer, one linear output.
+
+    Made for 28x28 and 32x32 images; large enough to memorise wrong labels.
+    """
+
+    width: int = 32
+    """Channels of the first convolution, at least 1; the others have twice and four times as many."""
+    hidden: int = 256
+    """Units of the hidden layer, at least 1."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "hidden"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+    def build(self, examples: Examples, seed: int) -> nn.Module:
+        """A network from (B, C, H, W) images in [0, 1] to (B, K) logits."""
+        shape = examples.inputs.shape
+        if len(shape) not in (3, 4):
+            raise ValueError(
+                f"model small_cnn reads images (N, H, W) or (N, H, W, C), got inputs of shape {shape}; "
+                "use mlp for tables"
+            )
+        if min(shape[1:3]) < SMALLEST_SIDE:
+            raise ValueError(
+                f"model small_cnn reads images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels, "
+                f"got {shape[1]}x{shape[2]}"
+            )
+        channels = shape[3] if len(shape) == 4 else 1
+        mean, deviation = channel_statistics(examples.inputs[kept_rows(examples)])
+        widths = (channels, self.width, 2 * self.width, 4 * self.width)
+        height, breadth = (-(-side // 8) for side in shape[1:3])  # each stride-2 layer halves, rounding up
+        layers: list[nn.Module] = [Standardize(mean, deviation)]
+        with torch_seeded(seed, "weights"):
+            for before, after in pairwise(widths):
+                layers += [
+                    nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
+                    nn.BatchNorm2d(after),
+                    nn.ReLU(inplace=True),
+                ]
+            layers += [
+                nn.Flatten(),
+                nn.Linear(widths[-1] * height * breadth, self.hidden),
+                nn.ReLU(inplace=True),
+                nn.Linear(self.hidden, examples.num_classes),
+            ]
+        return nn.Sequential(*layers)
+
+
+def channel_statistics(images: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each channel, for images scaled to [0, 1].
+
+    Args:
+        images: (N, H, W) or (N, H, W, C) uint8.
+
+    Returns:
+        Two (C, 1, 1) arrays.
+    """
+    pixels = images.reshape(-1, images.shape[3] if images.ndim == 4 else 1)
+    values = np.arange(256) / 255.0
+    shares = np.stack([np.bincount(column, minlength=256) for column in pixels.T]) / len(pixels)
+    mean = shares @ values
+    deviation = np.sqrt(np.maximum(shares @ values**2 - mean**2, 0.0))
+    return mean[:, None, None], deviation[:, None, None]

@@ -1,0 +1,244 @@
+"""Artifacts: immutable directories of Parquet files whose `record.json` is written last.
+
+An artifact's id is a hash of what makes it: kind, settings, inputs, seed, schema version
+and the method's revision. If its record exists, the work is done; so resuming is running
+again. Several writers may race: each fills a private place, creating the record decides.
+"""
+
+import hashlib
+import json
+import platform
+import resource
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+
+from storage.errors import CorruptError, NotFoundError
+from storage.files import Files
+from storage.schemas import SCHEMA_VERSION, check_table
+
+Json = Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What an artifact is to be: everything that its id is a hash of."""
+
+    kind: str
+    """`dataset`, `training`, `scores`, `scored`, `selection`, `evaluation`, `report`."""
+    settings: Mapping[str, Json]
+    """The part of the recipe that decides the content."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Ids of the artifacts it is made from, by the role they play."""
+    seed: int | None = None
+    """Seed of its chance, where it has any."""
+    revision: int = 1
+    """The method's revision: raised whenever its numbers change."""
+
+    @property
+    def id(self) -> str:
+        """Kind and 20 hexadecimal digits of the hash of everything above."""
+        text = canonical_json({**asdict(self), "schema_version": SCHEMA_VERSION})
+        return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """One file of an artifact; `path` is relative to the store's root and may lie in another artifact."""
+
+    table: str
+    path: str
+    rows: int
+    """Rows of a Parquet file; 0 for other formats."""
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What an artifact is, where its files are, and what it cost; immutable once written."""
+
+    id: str
+    request: Request
+    files: tuple[File, ...]
+    meta: Mapping[str, Json]
+    """What the content means, by kind: a data set's schema and counts, a signal's shapes, metrics."""
+    seconds: float
+    """Wall-clock time of the work, in seconds; with what earlier, interrupted tries had reached."""
+    peak_memory_bytes: int
+    """Largest resident memory of the process so far."""
+    created_at: str
+    versions: Mapping[str, str]
+    """Python and the packages that decide the numbers."""
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def kind(self) -> str:
+        """The request's kind."""
+        return self.request.kind
+
+    def table(self, name: str) -> tuple[File, ...]:
+        """Files of one table, in order; empty if the artifact has no such table."""
+        return tuple(file for file in self.files if file.table == name)
+
+    def rows(self, table: str) -> int:
+        """Rows of a table."""
+        return sum(file.rows for file in self.table(table))
+
+
+class Draft:
+    """An artifact being written: a private place that nobody sees until the record is published."""
+
+    def __init__(self, files: Files, request: Request) -> None:
+        """Prepare a private place; `Artifacts.write` is the way to get one."""
+        self.request = request
+        self.meta: dict[str, Json] = {}
+        self.earlier_seconds = 0.0
+        self._files = files
+        self._directory = files.private(_place(request.id))
+        self._done: list[File] = []
+        self._started = time.perf_counter()
+
+    def path(self, filename: str) -> Path:
+        """Where a native writer should put a file, before `add` takes it over."""
+        return self._files.locate(f"{self._directory}/{filename}")
+
+    def add(self, table: str, filename: str) -> None:
+        """Take over a file that was written to `path(filename)`."""
+        path = f"{self._directory}/{filename}"
+        rows = pq.read_metadata(self._files.locate(path)).num_rows if filename.endswith(".parquet") else 0
+        size, digest = self._files.sealed(path)
+        self._done.append(File(table=table, path=path, rows=rows, size_bytes=size, sha256=digest))
+
+    def add_table(self, table: str, frame: pl.DataFrame) -> None:
+        """Write a whole table that fits in memory, after checking it against the schema of its kind."""
+        check_table(self.request.kind, table, frame.schema)
+        number = sum(file.table == table for file in self._done)
+        filename = f"{table}-{number:05d}.parquet"
+        frame.write_parquet(self.path(filename), compression="zstd", compression_level=1)
+        self.add(table, filename)
+
+    def add_bytes(self, table: str, filename: str, data: bytes) -> None:
+        """Write a file that is not a table, such as a model's weights."""
+        self._files.create(f"{self._directory}/{filename}", data)
+        self.add(table, filename)
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock time of the work so far, earlier tries included."""
+        return round(time.perf_counter() - self._started + self.earlier_seconds, 4)
+
+    def share(self, files: Sequence[File]) -> None:
+        """List files of another artifact as this one's own: nothing is copied."""
+        self._done.extend(files)
+
+    def record(self) -> Record:
+        """The record as it stands now."""
+        return Record(
+            id=self.request.id,
+            request=self.request,
+            files=tuple(self._done),
+            meta=self.meta,
+            seconds=self.seconds,
+            peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions=software_versions(),
+        )
+
+    def discard(self) -> None:
+        """Remove the private place."""
+        self._files.remove(self._directory)
+
+
+class Artifacts:
+    """Reads records and writes artifacts under `artifacts/<id>/`."""
+
+    def __init__(self, files: Files) -> None:
+        """Use the bytes of one store."""
+        self._files = files
+
+    def has(self, artifact_id: str) -> bool:
+        """Whether the artifact is complete."""
+        return self._files.exists(f"{_place(artifact_id)}/record.json")
+
+    def record(self, artifact_id: str) -> Record:
+        """The record of a complete artifact.
+
+        Raises:
+            NotFoundError: there is none.
+            CorruptError: it cannot be read, or a newer tamis wrote it.
+        """
+        try:
+            text = self._files.read(f"{_place(artifact_id)}/record.json")
+        except FileNotFoundError:
+            raise NotFoundError(f"the store has no artifact {artifact_id!r}") from None
+        return _record_from_json(artifact_id, text)
+
+    def ids(self) -> list[str]:
+        """Ids of all complete artifacts, sorted."""
+        return [name for name in self._files.names("artifacts") if self.has(name)]
+
+    @contextmanager
+    def write(self, request: Request) -> Iterator[Draft]:
+        """Fill a draft; leaving the block publishes it, an exception discards it.
+
+        When another writer published the same artifact first, that one stays and this draft is discarded.
+        """
+        draft = Draft(self._files, request)
+        try:
+            yield draft
+            text = json.dumps(asdict(draft.record()), indent=1, sort_keys=True)
+            if not self._files.create(f"{_place(request.id)}/record.json", text.encode()):
+                draft.discard()
+        except BaseException:
+            draft.discard()
+            raise
+
+
+def canonical_json(value: Json) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text.
+
+    Raises:
+        TypeError: the value holds something that JSON has no form for.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide numbers."""
+    names = ("tamis", "numpy", "polars", "torch", "scikit-learn")
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _place(artifact_id: str) -> str:
+    return f"artifacts/{artifact_id}"
+
+
+def _record_from_json(artifact_id: str, text: bytes) -> Record:
+    try:
+        raw = json.loads(text)
+        version = int(raw["schema_version"])
+        if version > SCHEMA_VERSION:
+            raise CorruptError(
+                f"artifact {artifact_id!r} was written by a newer tamis (schema {version}, this one reads up to "
+                f"{SCHEMA_VERSION}); install that version or a newer one"
+            )
+        raw["request"] = Request(**raw["request"])
+        raw["files"] = tuple(File(**file) for file in raw["files"])
+        return Record(**raw)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptError(f"the record of artifact {artifact_id!r} cannot be read: {error}") from error

@@ -1,0 +1,144 @@
+"""Dataset: one data set's rows read from its artifact, and the hand-over to arrays for training."""
+
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from storage.artifacts import Record
+from storage.files import Files
+from storage.index import ExampleIndex
+from storage.schemas import SPLITS, DatasetSchema, Feature
+from storage.values import Array, Examples, Selection
+
+
+class Dataset:
+    """Read-only view of a data set artifact: its files, with the label layer laid over them."""
+
+    def __init__(self, files: Files, record: Record) -> None:
+        """Read the artifact with this record; nothing is loaded yet."""
+        self.record = record
+        self.schema = DatasetSchema.from_json(record.meta["schema"])
+        self._files = files
+
+    @property
+    def id(self) -> str:
+        """Id of the artifact."""
+        return self.record.id
+
+    def __len__(self) -> int:
+        return self.record.rows("examples")
+
+    def scan(self) -> pl.LazyFrame:
+        """All rows and columns, lazily; label and clean label come from the label layer where there is one."""
+        frame = self._table("examples")
+        if not self.record.table("labels"):
+            return frame
+        layer = self._table("labels")
+        replaced = [name for name in layer.collect_schema().names() if name != "example_id"]
+        return frame.drop(replaced, strict=False).join(layer, on="example_id", how="left", maintain_order="left")
+
+    def index(self, split: str) -> ExampleIndex:
+        """Ids of a split, in the order of the files."""
+        return ExampleIndex(self._rows(split)["example_id"])
+
+    def labels(self, split: str) -> NDArray[np.int64] | None:
+        """(N,) given labels of a split as positions in `schema.classes`; None for an unlabelled pool."""
+        return self._classes_of("label", split) if self.schema.classes else None
+
+    def clean_labels(self, split: str) -> NDArray[np.int64] | None:
+        """(N,) true labels of a split, for reports only; None where they are not known."""
+        return self._classes_of("clean_label", split) if self.schema.has_clean_label else None
+
+    def examples(self, split: str, selection: Selection | None = None) -> Examples:
+        """The examples of a split as arrays, with the weights and corrected labels of a selection.
+
+        Raises:
+            ValueError: a column has no form that a learner takes, or the selection is over other examples.
+        """
+        names = [feature.name for feature in self.schema.features]
+        rows = _of_split(self.scan(), split).select("example_id", *names).collect()
+        index = ExampleIndex(rows["example_id"])
+        labels = self.labels(split)
+        if selection is not None and selection.index != index:
+            raise ValueError(f"the selection is over other examples than the {split} split of {self.id}")
+        if selection is not None and selection.labels is not None:
+            labels = selection.labels
+        return Examples(
+            index=index,
+            inputs=_inputs(rows, self.schema.features),
+            labels=labels,
+            classes=self.schema.classes,
+            weights=None if selection is None else selection.weights,
+            groups=self._groups(split),
+        )
+
+    def _groups(self, split: str) -> NDArray[np.int64] | None:
+        if not self.schema.groups:
+            return None
+        names = _of_split(self.scan(), split).select("group").collect()["group"]
+        return _positions(names, self.schema.groups)
+
+    def _classes_of(self, column: str, split: str) -> NDArray[np.int64]:
+        return _positions(self._rows(split)[column].cast(pl.String), self.schema.classes)
+
+    def _rows(self, split: str) -> pl.DataFrame:
+        rows = self._labels_and_splits
+        return _of_split(rows.lazy(), split).collect()
+
+    @cached_property
+    def _labels_and_splits(self) -> pl.DataFrame:
+        wanted = ["example_id", "split"]
+        wanted += ["label"] if self.schema.classes else []
+        wanted += ["clean_label"] if self.schema.has_clean_label else []
+        return self.scan().select(wanted).collect()
+
+    def _table(self, name: str) -> pl.LazyFrame:
+        return pl.scan_parquet([self._files.locate(file.path) for file in self.record.table(name)])
+
+
+def _of_split(rows: pl.LazyFrame, split: str) -> pl.LazyFrame:
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    return rows.filter(pl.col("split") == split)
+
+
+def _positions(names: pl.Series, order: tuple[str, ...]) -> NDArray[np.int64]:
+    """Positions of names in an order; -1 where the name is missing or not in it."""
+    found = names.replace_strict(list(order), list(range(len(order))), default=None, return_dtype=pl.Int64).fill_null(
+        -1
+    )
+    positions: NDArray[np.int64] = found.to_numpy()
+    return positions
+
+
+def _inputs(rows: pl.DataFrame, features: tuple[Feature, ...]) -> Array:
+    """(N, ...) uint8 for one image column, or (N, D) float32: numbers as they are, categories one-hot."""
+    kinds = {feature.kind for feature in features}
+    if not features:
+        raise ValueError("the data set has no feature columns; name them in [columns] of the recipe")
+    if "text" in kinds:
+        text = next(feature.name for feature in features if feature.kind == "text")
+        raise ValueError(f"column {text!r} holds text, which no model here takes as it is; embed it first")
+    if kinds == {"image"} and len(features) == 1:
+        images: Array = rows[features[0].name].to_numpy().reshape(len(rows), *features[0].shape)
+        return images
+    if "image" in kinds:
+        raise ValueError("one image column, or numbers and categories, can be inputs; this data set mixes them")
+    blocks = [_columns(rows[feature.name], feature) for feature in features]
+    return np.ascontiguousarray(np.concatenate(blocks, axis=1))
+
+
+def _columns(values: pl.Series, feature: Feature) -> NDArray[np.float32]:
+    if feature.kind == "number":
+        if values.null_count():
+            raise ValueError(
+                f"feature {feature.name!r} has {values.null_count()} missing values of {len(values)}; "
+                "fill them before ingest, or leave the column out of the features"
+            )
+        numbers: NDArray[np.float32] = values.cast(pl.Float32).to_numpy().reshape(-1, 1)
+        return numbers
+    positions = _positions(values.cast(pl.String), feature.categories)
+    one_hot: NDArray[np.float32] = (positions[:, None] == np.arange(len(feature.categories))).astype(np.float32)
+    return one_hot

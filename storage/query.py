@@ -1,0 +1,236 @@
+"""Query: one SELECT over a store, run in an in-memory DuckDB that can read a few files and write none.
+
+Every query gets its own database with views over the Parquet files of the names it uses, and
+nothing else: no file is shared with writers, so readers never wait. Before the user's text
+runs, DuckDB's access to files is cut down to those of the views and its settings are locked;
+the text then stands inside `FROM query('...')`, which takes one SELECT and nothing else.
+"""
+
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+from duckdb.sqltypes import DuckDBPyType
+
+from storage import catalog
+from storage.artifacts import Artifacts
+from storage.errors import CorruptError, NotFoundError, QueryError
+from storage.files import Files
+from storage.statement import Statement, parse_statement
+from storage.versions import Versions
+from storage.views import SCHEMAS, View, Views, empty_quarantine, quoted_name, quoted_text
+
+_ROWS_PER_FRAME = 122_880
+_UNSUPPORTED = ("bignum", "bit", "geometry", "interval", "time with time zone", "union", "variant")
+_TABLES_ONLY = (
+    "a query reads only the store's tables, not files or addresses (catalog.versions lists them); "
+    "bring other data in with `tamis ingest`"
+)
+
+
+def query(files: Files, artifacts: Artifacts, versions: Versions, sql: str) -> pl.DataFrame:
+    """The answer to one SELECT.
+
+    Args:
+        files: bytes of the store.
+        artifacts: its artifacts.
+        versions: its versions.
+        sql: one SELECT over `dataset.<name>`, `scored.<name>`, `subset.<name>`, `quarantine.<name>` and
+            `catalog.<table>`; a fixed version stands in double quotes: `scored."fashion@3"`.
+
+    Raises:
+        QueryError: it is not one SELECT, it is wrong, or it tries to leave the sandbox.
+        NotFoundError: it uses a name or version that does not exist; the message lists those that do.
+        CorruptError: a file of the store is missing.
+    """
+    return pl.concat(stream(files, artifacts, versions, sql), rechunk=False)
+
+
+def stream(
+    files: Files, artifacts: Artifacts, versions: Versions, sql: str, *, rows_per_frame: int = _ROWS_PER_FRAME
+) -> Iterator[pl.DataFrame]:
+    """The answer to one SELECT in parts, so that it need not fit in memory.
+
+    Args:
+        files: bytes of the store.
+        artifacts: its artifacts.
+        versions: its versions.
+        sql: as for `query`.
+        rows_per_frame: most rows in one part, at least 1.
+
+    Returns:
+        One or more frames with the same columns; a single one without rows if the answer is empty.
+
+    Raises:
+        QueryError: as for `query`; a value that cannot be computed may show only in a later part.
+        NotFoundError: as for `query`.
+        CorruptError: as for `query`.
+    """
+    if rows_per_frame < 1:
+        raise ValueError(f"rows_per_frame must be at least 1, got {rows_per_frame}")
+    views = Views(files, artifacts, versions)
+    with sandbox() as connection:
+        statement = parse_statement(connection, sql)
+        found = _prepare(connection, statement, views, artifacts, versions)
+        seal(connection, [path for view in found for path in view.paths])
+        with _clear_errors():
+            answer = _bound(connection, statement, found)
+            yield from _frames(answer, rows_per_frame)
+
+
+@contextmanager
+def sandbox() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A new in-memory database, with a private place for what does not fit in memory; not sealed yet."""
+    with tempfile.TemporaryDirectory(prefix="tamis-sql-") as private:
+        connection = duckdb.connect(
+            ":memory:",
+            config={
+                "temp_directory": private,
+                "python_enable_replacements": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "allow_community_extensions": False,
+                "allow_persistent_secrets": False,
+            },
+        )
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+        finally:
+            connection.close()
+
+
+def seal(connection: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
+    """From here on the connection can open these files alone, and no setting can be changed."""
+    allowed = ", ".join(quoted_text(path) for path in paths)
+    connection.execute(f"SET allowed_paths = [{allowed}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def run_sealed(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.DuckDBPyRelation:
+    """The user's text as the only thing inside `query('...')`, which takes one SELECT; bound, not yet run."""
+    return connection.sql(f"FROM query({quoted_text(sql)})")
+
+
+def _prepare(
+    connection: duckdb.DuckDBPyConnection,
+    statement: Statement,
+    views: Views,
+    artifacts: Artifacts,
+    versions: Versions,
+) -> list[View]:
+    """Make what the statement's qualified names stand for; the views that read files come back."""
+    found: list[View] = []
+    made: dict[tuple[str, str], str] = {}
+    for path in statement.tables:
+        schema, name = _checked_path(path, views)
+        earlier = made.setdefault((schema, name.casefold()), name)
+        if earlier != name:
+            raise QueryError(
+                f"{schema} has {earlier!r} and {name!r}, which one query cannot tell apart; use one of them"
+            )
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted_name(schema)}")
+        if schema == "catalog":
+            connection.register("catalog_rows", catalog.TABLES[name.lower()](artifacts, versions))
+            connection.execute(
+                f"CREATE OR REPLACE TABLE {quoted_name(schema)}.{quoted_name(name)} AS FROM catalog_rows"
+            )
+            connection.unregister("catalog_rows")
+            continue
+        view = views.find(schema, name)
+        try:
+            connection.execute(empty_quarantine(name) if view is None else view.sql(statement.columns))
+        except duckdb.Error as error:
+            raise CorruptError(f"{schema}.{name} cannot be read: {first_sentence(str(error))}") from error
+        if view is not None:
+            found.append(view)
+    return found
+
+
+def _checked_path(path: tuple[str, ...], views: Views) -> tuple[str, str]:
+    """Schema and name of a qualified name, if it is of a schema that a store has."""
+    if len(path) == 1:
+        if re.search(r"[/.:\\]", path[0]):
+            raise QueryError(_TABLES_ONLY)
+        raise NotFoundError(f"there is no table {path[0]!r}; {_what_there_is(views)}")
+    if len(path) > 2:
+        written = f"{path[0]}.{quoted_name('.'.join(path[1:]))}"
+        raise QueryError(f"{'.'.join(path)} has too many parts; a name with dots stands in double quotes: {written}")
+    schema, name = path[0].lower(), path[1]
+    if schema in SCHEMAS or (schema == "catalog" and name.lower() in catalog.TABLES):
+        return schema, name
+    raise NotFoundError(f"there is no {schema}.{name}; {_what_there_is(views)}")
+
+
+def _what_there_is(views: Views) -> str:
+    names = [*views.known(), *(f"catalog.{name}" for name in catalog.TABLES)]
+    return f"the store has {', '.join(names)}"
+
+
+def _bound(
+    connection: duckdb.DuckDBPyConnection, statement: Statement, found: Sequence[View]
+) -> duckdb.DuckDBPyRelation:
+    """The statement, bound to the views; where it does not fit, DuckDB's hints are about the views with all columns."""
+    try:
+        return run_sealed(connection, statement.sql)
+    except duckdb.BinderException:
+        if statement.columns is None:
+            raise
+        for view in found:
+            connection.execute(view.sql(None))
+        return run_sealed(connection, statement.sql)
+
+
+def _frames(answer: duckdb.DuckDBPyRelation, rows_per_frame: int) -> Iterator[pl.DataFrame]:
+    for name, kind in zip(answer.columns, answer.types, strict=True):
+        if _is_unsupported(kind):
+            raise QueryError(
+                f"column {name!r} is of type {kind}, which has no place in a table of tamis; "
+                f"write {quoted_name(name)}::VARCHAR, or epoch(...) of an interval"
+            )
+    reader = answer.to_arrow_reader(rows_per_frame)
+    schema: pa.Schema = reader.schema
+    empty = True
+    for batch in reader:
+        if batch.num_rows:
+            empty = False
+            yield _frame(pa.Table.from_batches([batch]))
+    if empty:
+        yield _frame(schema.empty_table())
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _is_unsupported(kind: DuckDBPyType) -> bool:
+    if kind.id in _UNSUPPORTED:
+        return True
+    if kind.id not in ("list", "array", "struct", "map"):
+        return False
+    return any(isinstance(child, DuckDBPyType) and _is_unsupported(child) for _, child in kind.children)
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """DuckDB's errors as one sentence each."""
+    try:
+        yield
+    except duckdb.PermissionException:
+        raise QueryError(_TABLES_ONLY) from None
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise QueryError(first_sentence(str(error))) from None
+
+
+def first_sentence(message: str) -> str:
+    """What DuckDB says is wrong, with its suggestions, without the kind of error and the place in the text."""
+    told = re.split(r"\n\s*\n|\nLINE ", message, maxsplit=1)[0]
+    told = re.sub(r"^([A-Z][A-Za-z-]* )*Error: ", "", told)
+    return " ".join(told.split())

@@ -1,0 +1,199 @@
+"""Store: the one door to everything on disk; typed reads, atomic writes, names and versions."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from storage.artifacts import Artifacts, Draft, Record, Request
+from storage.checkpoints import Checkpoints, from_bytes
+from storage.dataset import Dataset
+from storage.errors import CorruptError, NotFoundError
+from storage.files import Files, check_name
+from storage.subset import Subset
+from storage.tables import (
+    scores_from_table,
+    scores_to_table,
+    selection_from_table,
+    selection_to_table,
+    signals_from_tables,
+)
+from storage.values import Array, Scores, Selection, Signals
+from storage.versions import Version, Versions
+
+_MARK = "store.json"
+
+
+class Store:
+    """A root directory that holds artifacts, versions and nothing else; nobody else knows a path.
+
+    `Store.open` reads an existing store, `Store.create` makes one where there is none.
+    """
+
+    def __init__(self, files: Files) -> None:
+        """Use a root; `open` and `create` are the ways in."""
+        self.files = files
+        self.artifacts = Artifacts(files)
+        self.checkpoints = Checkpoints(files)
+        self._versions = Versions(files)
+
+    @classmethod
+    def open(cls, root: str | Path) -> "Store":
+        """The store at this directory.
+
+        Raises:
+            NotFoundError: there is no store.
+        """
+        files = Files(Path(root))
+        if not files.exists(_MARK):
+            raise NotFoundError(f"there is no store at {root}; `tamis run digits` makes one, --store names another")
+        return cls(files)
+
+    @classmethod
+    def create(cls, root: str | Path) -> "Store":
+        """The store at this directory, made if it is not there yet.
+
+        Raises:
+            ValueError: the directory holds something else.
+        """
+        files = Files(Path(root))
+        if not files.exists(_MARK):
+            if files.root.exists() and any(files.root.iterdir()) and not files.exists("artifacts"):
+                raise ValueError(f"{root} is not empty and not a tamis store; name another directory with --store")
+            files.create(_MARK, json.dumps({"format": "tamis store", "schema_version": 1}).encode())
+        return cls(files)
+
+    @property
+    def root(self) -> Path:
+        """Where the store is."""
+        return self.files.root
+
+    def has(self, artifact_id: str) -> bool:
+        """Whether this artifact is complete."""
+        return self.artifacts.has(artifact_id)
+
+    def record(self, artifact_id: str) -> Record:
+        """The record of a complete artifact."""
+        return self.artifacts.record(artifact_id)
+
+    def write(self, request: Request) -> AbstractContextManager[Draft]:
+        """Fill a draft; leaving the block publishes the artifact, an exception discards it."""
+        return self.artifacts.write(request)
+
+    def publish(self, kind: str, name: str, artifact_id: str, recipe: Mapping[str, Any] | None = None) -> Version:
+        """Make an artifact the name's next version, unless it is the newest one already."""
+        if not self.has(artifact_id):
+            raise NotFoundError(f"the store has no artifact {artifact_id!r}")
+        return self._versions.publish(kind, name, artifact_id, recipe)
+
+    def version(self, kind: str, reference: str) -> Version:
+        """The version that `name`, `name@latest` or `name@3` stands for."""
+        return self._versions.find(kind, reference)
+
+    def versions(self, kind: str, name: str) -> list[Version]:
+        """Every version of a name, oldest first."""
+        return self._versions.all(kind, name)
+
+    def names(self, kind: str) -> list[str]:
+        """Names that have versions of a kind (`dataset`, `scored`, `subset`)."""
+        return self._versions.names(kind)
+
+    def dataset(self, reference: str) -> Dataset:
+        """A data set by version (`fashion@2`) or by artifact id."""
+        artifact = reference if self._is_artifact(reference) else self.version("dataset", reference).artifact
+        return Dataset(self.files, self.record(artifact))
+
+    def subset(self, reference: str) -> Subset:
+        """The kept examples of a subset version, ready for a PyTorch DataLoader."""
+        version = self.version("subset", reference)
+        record = self.record(version.artifact)
+        examples = self.dataset(record.request.inputs["dataset"]).examples("train", self.selection(record.id))
+        return Subset(version, examples)
+
+    def write_scores(self, request: Request, scores: Scores, meta: Mapping[str, Any]) -> None:
+        """Publish scores as an artifact, with further meta."""
+        frame, described = scores_to_table(scores)
+        with self.write(request) as draft:
+            draft.add_table("scores", frame)
+            draft.meta.update({**meta, **described})
+
+    def scores(self, artifact_id: str) -> Scores:
+        """The scores of an artifact."""
+        record = self.record(artifact_id)
+        return scores_from_table(self._read(record, "scores"), record.meta)
+
+    def write_selection(self, request: Request, selection: Selection, meta: Mapping[str, Any]) -> None:
+        """Publish a selection as an artifact, with its counts and further meta."""
+        with self.write(request) as draft:
+            draft.add_table("selection", selection_to_table(selection))
+            draft.meta.update({**meta, "kept": int(selection.kept.sum()), "reasons": dict(selection.counts())})
+
+    def selection(self, artifact_id: str) -> Selection:
+        """The selection of an artifact."""
+        return selection_from_table(self._read(self.record(artifact_id), "selection"))
+
+    def signals(
+        self, artifact_ids: Sequence[str], names: Sequence[str], further: Mapping[str, Array]
+    ) -> Signals:
+        """What several seeds of one learner recorded, stacked.
+
+        Args:
+            artifact_ids: trainings of one learner, one per seed.
+            names: the signals wanted; those that were not recorded are left out.
+            further: arrays that do not depend on the seed, such as `label`.
+        """
+        runs = []
+        for record in map(self.record, artifact_ids):
+            shapes = {name: spec for name, spec in record.meta["signals"].items() if name in names}
+            frame = self._read(record, "signals", ["example_id", *shapes])
+            runs.append((frame, {"signals": shapes}))
+        return signals_from_tables(runs, further)
+
+    def model(self, artifact_id: str) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Weights and card of the model that a training artifact holds."""
+        file = self.record(artifact_id).table("model")[0]
+        return from_bytes(self.files.read(file.path))
+
+    def table(self, artifact_id: str, name: str) -> pl.DataFrame:
+        """A table of an artifact, whole."""
+        return self._read(self.record(artifact_id), name)
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """The answer to one SELECT over `dataset.*`, `scored.*`, `subset.*`, `quarantine.*` and `catalog.*`.
+
+        Raises:
+            QueryError: it is not one SELECT, it is wrong, or it tries to leave the sandbox.
+        """
+        from storage.query import query as run_query
+
+        return run_query(self.files, self.artifacts, self._versions, query)
+
+    def remember(self, directory: str, key: str, value: Mapping[str, Any]) -> None:
+        """Keep a small JSON note, such as the artifacts that a run ended with; the newest note wins."""
+        self.files.replace(f"{check_name(directory)}/{check_name(key)}.json", json.dumps(value, indent=1).encode())
+
+    def remembered(self, directory: str, key: str) -> dict[str, Any] | None:
+        """A note kept by `remember`, or None."""
+        try:
+            note: dict[str, Any] = json.loads(self.files.read(f"{check_name(directory)}/{check_name(key)}.json"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return note
+
+    def _is_artifact(self, reference: str) -> bool:
+        return "@" not in reference and reference.startswith("dataset-") and self.has(reference)
+
+    def _read(self, record: Record, table: str, columns: list[str] | None = None) -> pl.DataFrame:
+        files = record.table(table)
+        if not files:
+            raise NotFoundError(f"artifact {record.id!r} has no table {table!r}")
+        try:
+            return pl.read_parquet([self.files.locate(file.path) for file in files], columns=columns)
+        except (FileNotFoundError, pl.exceptions.ComputeError) as error:
+            raise CorruptError(f"table {table!r} of artifact {record.id!r} cannot be read: {error}") from error
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"

@@ -1,0 +1,109 @@
+"""Value types to tables and back: what the columns of scores, selections and signals are."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from storage.errors import CorruptError
+from storage.index import ExampleIndex
+from storage.values import Array, Scores, Selection, Signals
+
+_SCORE_COLUMNS = ("example_id", "value", "standard_error")
+
+
+def scores_to_table(scores: Scores) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Table `scores` (id, value, standard error, further columns) and the meta that goes with it."""
+    error = scores.standard_error
+    frame = pl.DataFrame(
+        {
+            "example_id": scores.index.ids,
+            "value": scores.values,
+            "standard_error": pl.Series(error, dtype=pl.Float64)
+            if error is not None
+            else pl.repeat(None, len(scores), dtype=pl.Float64, eager=True),
+            **{name: pl.Series(values) for name, values in scores.columns.items()},
+        }
+    )
+    meta = {
+        "high_means": scores.high_means,
+        "has_standard_error": error is not None,
+        "columns": list(scores.columns),
+    }
+    return frame, meta
+
+
+def scores_from_table(frame: pl.DataFrame, meta: Mapping[str, Any]) -> Scores:
+    """The scores that `scores_to_table` wrote."""
+    return Scores(
+        index=ExampleIndex(frame["example_id"]),
+        values=frame["value"].to_numpy(),
+        high_means=meta["high_means"],
+        standard_error=frame["standard_error"].to_numpy() if meta["has_standard_error"] else None,
+        columns={name: frame[name].to_numpy() for name in meta["columns"]},
+    )
+
+
+def selection_to_table(selection: Selection) -> pl.DataFrame:
+    """Table `selection`: id, weight, reason and the corrected class position (null keeps the given one)."""
+    labels = selection.labels
+    return pl.DataFrame(
+        {
+            "example_id": selection.index.ids,
+            "weight": selection.weights,
+            "reason": pl.Series(selection.reasons.tolist(), dtype=pl.String),
+            "label": pl.Series(labels, dtype=pl.Int64)
+            if labels is not None
+            else pl.repeat(None, len(selection), dtype=pl.Int64, eager=True),
+        }
+    )
+
+
+def selection_from_table(frame: pl.DataFrame) -> Selection:
+    """The selection that `selection_to_table` wrote."""
+    corrected = frame["label"].null_count() < len(frame)
+    return Selection(
+        index=ExampleIndex(frame["example_id"]),
+        weights=frame["weight"].to_numpy(),
+        reasons=np.array(frame["reason"].to_list(), dtype=object),
+        labels=frame["label"].to_numpy() if corrected else None,
+    )
+
+
+def signals_to_table(
+    index: ExampleIndex, arrays: Mapping[str, Array], epochs: Mapping[str, Sequence[int]]
+) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """One seed's recorded arrays, each (N, T, ...), as flat fixed-size lists, and the meta with their shapes."""
+    columns: dict[str, Any] = {"example_id": index.ids}
+    shapes: dict[str, Any] = {}
+    for name, array in arrays.items():
+        columns[name] = pl.Series(name, np.ascontiguousarray(array.reshape(len(index), -1)))
+        shapes[name] = {"shape": list(array.shape[1:]), "epochs": list(epochs[name])}
+    return pl.DataFrame(columns), {"signals": shapes}
+
+
+def signals_from_tables(
+    runs: Sequence[tuple[pl.DataFrame, Mapping[str, Any]]], further: Mapping[str, Array]
+) -> Signals:
+    """Several seeds' tables stacked along a leading replicate axis.
+
+    Args:
+        runs: R tables with their meta, of the same examples, signals and epochs.
+        further: arrays that do not depend on the seed, such as `label`.
+
+    Raises:
+        CorruptError: the seeds were recorded over different examples, or differently.
+    """
+    first, meta = runs[0]
+    index = ExampleIndex(first["example_id"])
+    shapes = meta["signals"]
+    for frame, other in runs[1:]:
+        if other["signals"] != shapes or not frame["example_id"].equals(first["example_id"]):
+            raise CorruptError("seeds of one learner were recorded over different examples or epochs")
+    arrays: dict[str, Array] = dict(further)
+    for name, spec in shapes.items():
+        stacked = np.stack([frame[name].to_numpy() for frame, _ in runs])
+        arrays[name] = stacked.reshape(len(runs), len(index), *spec["shape"])
+    epochs = {name: tuple(spec["epochs"]) for name, spec in shapes.items()}
+    return Signals(index=index, arrays=arrays, epochs=epochs)
