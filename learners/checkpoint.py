@@ -79,17 +79,32 @@ def load_state(checkpoint: Checkpoint, state: TrainState, recorder: Recorder | N
     state.epoch, state.step = facts["epoch"], facts["step"]
     for number, model in enumerate(state.models):
         load_model(model, arrays, model=number)
-        entries: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _under(arrays, f"optimizers/{number}/").items():
-            parameter, _, entry = name.partition("/")
-            entries.setdefault(int(parameter), {})[entry] = tensor
-        state.optimizers[number].load_state_dict({"state": entries, "param_groups": facts["param_groups"][number]})
+        entries = _optimizer_entries(arrays, number, list(model.parameters()))
+        groups = facts["param_groups"][number]
+        state.optimizers[number].load_state_dict({"state": entries, "param_groups": groups})
         state.schedulers[number].load_state_dict(dict(facts["schedulers"][number]))
     state.buffers = _under(arrays, "buffers/")
     if recorder:
         for name, tensor in _under(arrays, "recorded/").items():
             signal, _, epoch = name.rpartition("/")
             recorder.taken[signal][int(epoch)] = tensor.numpy()
+
+
+def _optimizer_entries(
+    arrays: Mapping[str, Array], number: int, parameters: list[nn.Parameter]
+) -> dict[int, dict[str, Tensor]]:
+    """An optimiser's tensors by parameter, laid out in memory like the parameter.
+
+    Fused optimiser kernels read both side by side and so need one layout.
+    """
+    entries: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _under(arrays, f"optimizers/{number}/").items():
+        place, _, entry = name.partition("/")
+        parameter = parameters[int(place)]
+        if tensor.shape == parameter.shape:
+            tensor = torch.empty_like(parameter, requires_grad=False).copy_(tensor)
+        entries.setdefault(int(place), {})[entry] = tensor
+    return entries
 
 
 def load_model(network: nn.Module, arrays: Mapping[str, Array], *, model: int = 0) -> None:

@@ -95,7 +95,7 @@ class Dataset:
         return self.scan().select(wanted).collect()
 
     def _table(self, name: str) -> pl.LazyFrame:
-        return pl.scan_parquet([self._files.locate(file.path) for file in self.record.table(name)])
+        return pl.scan_parquet([self._files.locate(file.path) for file in self.record.table(name)], glob=False)
 
 
 def _of_split(rows: pl.LazyFrame, split: str) -> pl.LazyFrame:

@@ -135,9 +135,7 @@ class Store:
         """The selection of an artifact."""
         return selection_from_table(self._read(self.record(artifact_id), "selection"))
 
-    def signals(
-        self, artifact_ids: Sequence[str], names: Sequence[str], further: Mapping[str, Array]
-    ) -> Signals:
+    def signals(self, artifact_ids: Sequence[str], names: Sequence[str], further: Mapping[str, Array]) -> Signals:
         """What several seeds of one learner recorded, stacked.
 
         Args:
@@ -191,7 +189,7 @@ class Store:
         if not files:
             raise NotFoundError(f"artifact {record.id!r} has no table {table!r}")
         try:
-            return pl.read_parquet([self.files.locate(file.path) for file in files], columns=columns)
+            return pl.read_parquet([self.files.locate(file.path) for file in files], columns=columns, glob=False)
         except (FileNotFoundError, pl.exceptions.ComputeError) as error:
             raise CorruptError(f"table {table!r} of artifact {record.id!r} cannot be read: {error}") from error
 

@@ -10,6 +10,8 @@ from rich.table import Table
 
 MOST_ROWS = 50
 """Rows of a table on the terminal; files and other formats get all."""
+MOST_RECORDS = 10
+"""Rows on the terminal where a table would be too wide and each row gets lines of its own."""
 
 
 def write_answer(answer: pl.DataFrame, shape: str, output: str | None) -> None:
@@ -62,15 +64,30 @@ def _to_file(answer: pl.DataFrame, shape: str, path: Path) -> None:
 
 
 def print_table(answer: pl.DataFrame, console: Console, most: int) -> None:
-    """Rows and columns as a table, cut after `most` rows with a word on the rest."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name, dtype in answer.schema.items():
-        table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
-    for row in answer.head(most).iter_rows():
-        table.add_row(*map(_cell, row))
-    console.print(table)
-    if len(answer) > most:
-        console.print(f"{len(answer) - most} more rows; --format csv or --output FILE gives all {len(answer)}")
+    """Rows and columns as a table, or row by row where that is too wide; a word on the rows left out."""
+    cells = [[_cell(value) for value in row] for row in answer.head(most).iter_rows()]
+    widths = [max(len(name), *(len(row[place]) for row in cells), 0) for place, name in enumerate(answer.columns)]
+    if sum(widths) + 3 * len(widths) > console.width and cells:
+        cells = cells[:MOST_RECORDS]
+        for number, row in enumerate(cells, start=1):
+            console.print(f"row {number}", style="bold")
+            console.print(_grid(dict(zip(answer.columns, row, strict=True))))
+    else:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        for name, dtype in answer.schema.items():
+            table.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+        for row in cells:
+            table.add_row(*row)
+        console.print(table)
+    if len(answer) > len(cells):
+        console.print(f"{len(answer) - len(cells)} more rows; --format csv or --output FILE gives all {len(answer)}")
+
+
+def _grid(facts: dict[str, str]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        grid.add_row(f"  {name}", value)
+    return grid
 
 
 def _cell(value: object) -> str:

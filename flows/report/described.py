@@ -35,9 +35,9 @@ def print_method(name: str, console: Console) -> None:
     for kind in kinds:
         found = resolve.method_class(kind, name)
         console.print(f"{kind} {name}", style="bold")
-        console.print(inspect.getdoc(inspect.getmodule(found)), markup=False, highlight=False)
+        console.print(inspect.getdoc(inspect.getmodule(found)), markup=False, highlight=False, soft_wrap=True)
         console.print()
-        console.print(inspect.getdoc(found), markup=False, highlight=False)
+        console.print(inspect.getdoc(found), markup=False, highlight=False, soft_wrap=True)
         meanings = field_docs(found)
         rows = [
             {"setting": one.name, "default": _default(one), "meaning": meanings.get(one.name, "")}

@@ -19,7 +19,7 @@ def print_names(store: Store, console: Console) -> None:
         for name in store.names(kind):
             version = store.version(kind, name)
             rows.append(
-                {"kind": kind, "newest": str(version), "created": version.created_at, "holds": _holds(store, version)}
+                {"kind": kind, "newest": str(version), "created": _when(version), "holds": _holds(store, version)}
             )
     if not rows:
         console.print("The store has no versions yet; `tamis run digits` makes some.")
@@ -41,7 +41,7 @@ def print_version(store: Store, reference: str, console: Console, *, recipe: boo
         if number is None and "@" not in reference:
             versions = store.versions(kind, name)
             rows = [
-                {"version": str(one), "created": one.created_at, "holds": _holds(store, one), "artifact": one.artifact}
+                {"version": str(one), "created": _when(one), "holds": _holds(store, one), "artifact": one.artifact}
                 for one in reversed(versions)
             ]
             print_rows(f"{kind} {name}", rows, console)
@@ -94,7 +94,7 @@ def _print_one(store: Store, version: Version, console: Console, *, recipe: bool
     facts: dict[str, object] = {
         "kind": version.kind,
         "artifact": record.id,
-        "created": version.created_at,
+        "created": _when(version),
         "holds": _holds(store, version),
         "made in": f"{record.seconds:.2f} s",
         "settings": json.dumps(dict(record.request.settings)),
@@ -127,6 +127,10 @@ def _grow(store: Store, artifact: str, tree: Tree, seen: set[str]) -> None:
         if source not in seen:
             seen.add(source)
             _grow(store, source, branch, seen)
+
+
+def _when(version: Version) -> str:
+    return version.created_at[:16].replace("T", " ")
 
 
 def _holds(store: Store, version: Version) -> str:

@@ -1,5 +1,6 @@
 """What a person sees in the terminal: progress with rate and time left, and tables."""
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from flows.report.tables import (
 )
 from flows.step import Progress, Show, Step
 
+_NUMERIC = re.compile(r"$|[-+]?[0-9][0-9.,]*( ±.*| %| s)?$")
 MESSAGES = Console(stderr=True)
 """Progress and notes; results alone go to standard output."""
 
@@ -127,7 +129,8 @@ def print_rows(title: str, rows: Sequence[Row], console: Console) -> None:
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(rows[0]):
-        table.add_column(name, justify="left" if place == 0 else "right", overflow="fold")
+        numeric = place > 0 and all(_NUMERIC.match(row[name]) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         values = list(row.values())
         table.add_row(*values, style="bold" if values[0] == "all" else None)

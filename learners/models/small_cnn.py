@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -63,7 +64,7 @@ class SmallCNN(Model):
                 nn.ReLU(inplace=True),
                 nn.Linear(self.hidden, examples.num_classes),
             ]
-        return nn.Sequential(*layers)
+        return nn.Sequential(*layers).to(memory_format=torch.channels_last)  # faster convolutions on a CPU
 
 
 def channel_statistics(images: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

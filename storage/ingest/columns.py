@@ -124,6 +124,29 @@ def _named_roles(header: Header, roles: Roles, location: str) -> dict[str, str]:
     return named
 
 
+def _feature_kinds(header: Header, roles: Roles, location: str, with_role: set[str]) -> dict[str, FeatureKind]:
+    """The feature columns in the source's order, with the kind of each."""
+    chosen = _resolve("feature", roles.features, header, location, with_role)
+    if not chosen:
+        raise SourceError(
+            f"no feature columns of {location} are named; it has {_listing(header.columns)} "
+            "('*' takes all that have no role)"
+        )
+    texts = _resolve("text", roles.text, header, location, with_role)
+    strangers = [name for name in texts if name not in chosen]
+    if strangers:
+        raise SourceError(f"text column {strangers[0]!r} of {location} is not among the features; add it to them")
+    taken = [name for name in chosen if name in _NAMED]
+    if taken:
+        raise SourceError(f"feature column {taken[0]!r} of {location} has a name that tamis uses itself; rename it")
+    kinds = {name: _kind(name, header, roles, name in texts, location) for name in chosen}
+    if roles.image_shape is not None and "image" not in kinds.values():
+        raise SourceError(
+            f"image_shape is {roles.image_shape}, but no feature column of {location} holds lists of bytes"
+        )
+    return kinds
+
+
 def _resolve(what: str, patterns: Sequence[str], header: Header, location: str, with_role: set[str]) -> dict[str, None]:
     """Columns that names and patterns stand for, in the source's order, as keys."""
     found = set()

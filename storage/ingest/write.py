@@ -77,7 +77,7 @@ def ingest_examples(
         writer.take(block)
         yield writer.report(block.fraction)
     writer.settle(reader.PLACE)
-    draft.meta = {
+    draft.meta |= {
         "schema": writer.tally.schema(list(arrangement.sources), arrangement.metadata).to_json(),
         "counts": writer.counts(),
         "source": {**asdict(source), "format": source.kind(), "columns": list(arrangement.read_types)},
@@ -101,7 +101,7 @@ class _Writer:
         self._name, self._arrangement, self._splits = name, arrangement, splits
         self._contract, self._seed = contract, seed
         self._parts, self._quarantine = Parts(draft), Quarantine(draft)
-        self._rows = self._labels = 0
+        self._rows = self._whole = self._unlabelled = 0
 
     def take(self, block: Block) -> None:
         """Check, name and write a block's rows."""
@@ -110,7 +110,8 @@ class _Writer:
             self._quarantine.add(rejected)
         frame = self._arrangement.arrange(block.frame)
         if "label" in frame:
-            self._labels += len(frame) - frame["label"].null_count()
+            self._unlabelled += frame["label"].null_count()
+            self._whole += len(frame)
         rows = block.rows
         rules = broken_rules(frame, self._arrangement.features, self._contract)
         if rules is not None:
@@ -176,10 +177,10 @@ class _Writer:
         location, bad = self._arrangement.location, len(self._quarantine)
         if not self._rows:
             raise SourceError(f"{location} has columns but no rows")
-        if "label" in self._arrangement.sources and not self._labels:
+        if self._whole and self._unlabelled == self._whole:
             column = self._arrangement.sources["label"]
             raise SourceError(
-                f"label column {column!r} of {location} is null in all {self._rows} rows; "
+                f"label column {column!r} of {location} is null in all {self._whole} rows; "
                 "declare no label for an unlabelled pool"
             )
         if bad and self._contract.action == "fail":

@@ -113,10 +113,11 @@ def test_target_rows_sum_to_one_minus_beta_to_the_visits(visits, beta):
 
 
 def one_batch_state(num_examples, num_classes, network):
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
     return TrainState(
         models=[network],
-        optimizers=[torch.optim.SGD(network.parameters(), lr=0.0)],
-        schedulers=[torch.optim.lr_scheduler.ConstantLR(torch.optim.SGD(network.parameters(), lr=0.0))],
+        optimizers=[optimizer],
+        schedulers=[torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)],
         num_examples=num_examples,
         num_classes=num_classes,
         total_epochs=1,
@@ -184,15 +185,15 @@ def test_every_visited_row_sums_to_one_minus_beta_to_the_epochs_and_others_stay_
 
 def test_elr_keeps_the_truth_on_flipped_examples_that_plain_training_memorises(make_table):
     rng = np.random.default_rng(5)
-    clean = np.arange(300) % 2
-    flipped = rng.random(300) < 0.4
+    clean = np.arange(600) % 2
+    flipped = rng.random(600) < 0.4
     examples = make_table(
-        num_examples=300, num_classes=2, features=20, spread=1.0, labels=np.where(flipped, 1 - clean, clean)
+        num_examples=600, num_classes=2, features=5, spread=0.6, labels=np.where(flipped, 1 - clean, clean)
     )
-    training = Training(epochs=60, batch_size=32, learning_rate=0.05, weight_decay=0.0, schedule="constant")
+    training = Training(epochs=100, batch_size=32, learning_rate=0.05, weight_decay=0.0, schedule="constant")
     recovered = {}
     for learner in (ERM(), ELR()):
-        for report in fit(learner, examples, model=MLP(widths=(256,)), training=training, seed=0):
+        for report in fit(learner, examples, model=MLP(widths=(256, 256)), training=training, seed=1):
             state = report.state
         logits = predict_logits(state.models, examples)
         recovered[type(learner)] = accuracy(logits[flipped], clean[flipped])

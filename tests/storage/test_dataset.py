@@ -67,7 +67,11 @@ def test_images_come_in_their_shape(tmp_path):
     ("feature", "rows", "message"),
     [
         (Feature(name="fur", kind="text"), ROWS, "column 'fur' holds text"),
-        (Feature(name="size", kind="number"), ROWS.with_columns(size=pl.lit(None, pl.Float64)), "4 missing values of 4"),
+        (
+            Feature(name="size", kind="number"),
+            ROWS.with_columns(size=pl.lit(None, pl.Float64)),
+            "4 missing values of 4",
+        ),
     ],
 )
 def test_what_no_learner_takes_is_an_error(tmp_path, feature, rows, message):

@@ -71,7 +71,9 @@ def test_signals_of_several_seeds_are_stacked(tmp_path):
         request = Request(kind="training", settings={}, seed=number)
         ids.append(request.id)
         with store.write(request) as draft:
-            frame, meta = signals_to_table(index, {"logits": array, "other": array}, {"logits": (1, 5), "other": (1, 5)})
+            frame, meta = signals_to_table(
+                index, {"logits": array, "other": array}, {"logits": (1, 5), "other": (1, 5)}
+            )
             draft.add_table("signals", frame)
             draft.meta.update(meta)
     signals = store.signals(ids, ("logits",), {"label": np.array([0, 1, 2])})

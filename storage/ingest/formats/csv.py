@@ -65,10 +65,13 @@ def _header(location: str) -> list[str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as text:
             names = next(row for row in csv.reader(text) if row)
+            is_all = not text.read(1)
     except UnicodeDecodeError as error:
         raise SourceError(f"{location} is not UTF-8 text: {error}") from error
     except (csv.Error, StopIteration) as error:
         raise SourceError(f"the header of {location} cannot be read: {error}") from error
+    if is_all:
+        raise SourceError(f"{location} has columns but no rows")
     for place, name in enumerate(names):
         if not name.strip():
             raise SourceError(f"column {place + 1} of {location} has no name in the header; give it one")
@@ -134,7 +137,7 @@ def _check_closed(location: str, last_cell: str | None, ragged: list[Rejected]) 
     text = str(json.loads(ragged[-1].row)["text"]) if ragged else ""
     if swallowed or ("\n" in text and text.count('"') % 2):
         start = (text or str(last_cell)).split("\n")[0][:60]
-        raise SourceError(f"a quote in {location} is never closed; it opens in the line with {start!r}")
+        raise SourceError(f"a quote in {location} is never closed; it opens near {start!r}")
 
 
 @contextmanager

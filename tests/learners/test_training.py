@@ -1,0 +1,70 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from learners.training import Training, make_optimizer, make_scheduler
+
+
+def learning_rates(training, total_steps):
+    optimizer = make_optimizer(training, nn.Linear(2, 2).parameters())
+    scheduler = make_scheduler(training, optimizer, total_steps)
+    rates = []
+    for _ in range(total_steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def test_cosine_falls_from_the_learning_rate_over_all_steps():
+    # 0.1 * (1 + cos(pi * s / 4)) / 2 at s = 0, 1, 2, 3
+    expected = [0.1, 0.05 * (1 + math.sqrt(0.5)), 0.05, 0.05 * (1 - math.sqrt(0.5))]
+    assert learning_rates(Training(learning_rate=0.1), 4) == pytest.approx(expected)
+
+
+def test_constant_schedule_keeps_the_learning_rate():
+    assert learning_rates(Training(learning_rate=0.1, schedule="constant"), 3) == [0.1, 0.1, 0.1]
+
+
+def test_one_step_of_sgd_with_decay_is_the_one_worked_out_by_hand():
+    # w = 2, gradient 3, decay 0.1: w - 0.5 * (3 + 0.2) = 0.4
+    weight = nn.Parameter(torch.tensor([2.0]))
+    weight.grad = torch.tensor([3.0])
+    make_optimizer(Training(learning_rate=0.5, weight_decay=0.1), [weight]).step()
+    assert weight.item() == pytest.approx(0.4)
+
+
+def test_one_step_of_adamw_is_the_one_worked_out_by_hand():
+    # w = 2, decay 0.1: 2 * (1 - 0.5 * 0.1) = 1.9; the first Adam step moves by the learning rate: 1.4
+    weight = nn.Parameter(torch.tensor([2.0]))
+    weight.grad = torch.tensor([3.0])
+    make_optimizer(Training(optimizer="adamw", learning_rate=0.5, weight_decay=0.1), [weight]).step()
+    assert weight.item() == pytest.approx(1.4, abs=1e-5)
+
+
+def test_a_subset_takes_as_many_steps_as_the_full_data_when_told_to():
+    training = Training(batch_size=128)
+    assert training.batches_per_pass(20_000) == 157
+    assert replace(training, steps_per_epoch=157).steps_in_epoch(500) == 157
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
+        ({"steps_per_epoch": 0}, "steps_per_epoch must be at least 1, got 0"),
+        ({"optimizer": "lion"}, "optimizer must be one of sgd, adamw, got 'lion'"),
+        ({"schedule": "step"}, "schedule must be one of cosine, constant, got 'step'"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be above 0, got nan"),
+        ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),
+        ({"weight_decay": -1.0}, "weight_decay must be at least 0, got -1.0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Training(**settings)
