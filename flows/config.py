@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import msgspec
-from storage.contract import Contract
-from storage.splits import SplitFractions
 
+from storage.contract import Contract
 from storage.errors import NotFoundError
+from storage.files import check_name
 from storage.ingest.source import Source
 from storage.schemas import Roles
+from storage.splits import SplitFractions
 
 T = TypeVar("T")
 Settings = Mapping[str, Any]
@@ -106,6 +107,9 @@ class Recipe:
     arms: tuple[ArmConfig, ...] = ()
 
     def __post_init__(self) -> None:
+        check_name(self.name)
+        if self.selection is not None:
+            check_name(self.selection.subset)
         if self.seeds < 1:
             raise ValueError(f"seeds must be at least 1, got {self.seeds}")
         if self.limit is not None and self.limit < 1:

@@ -4,16 +4,15 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from storage.contract import Contract
-from storage.splits import SplitFractions
-
 from flows import resolve
 from flows.seeding import derived_seed
 from flows.step import Show, Step, run_step
 from storage.artifacts import Request
+from storage.contract import Contract
 from storage.files import check_name
 from storage.ingest.source import Source, fingerprint
 from storage.schemas import Roles
+from storage.splits import SplitFractions
 from storage.store import Store
 
 

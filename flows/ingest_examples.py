@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
-from storage.contract import Contract
-from storage.ingest.write import ingest_examples
-from storage.splits import SplitFractions
-
 from flows.config import build
 from flows.step import Progress, Step
+from storage.contract import Contract
 from storage.ingest.source import Source
+from storage.ingest.write import ingest_examples
 from storage.schemas import Roles
+from storage.splits import SplitFractions
 from storage.store import Store
 
 

@@ -6,57 +6,62 @@ Everything that imports Prefect is here. Reuse is decided by the store, not by P
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
 QUIET = {
-    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_LEVEL": "INFO" if "PREFECT_API_URL" in os.environ else "CRITICAL",
     "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "DO_NOT_TRACK": "1",
 }
+"""Prefect's settings where the user has not set them: a temporary server works in silence."""
 for _name, _value in QUIET.items():
     os.environ.setdefault(_name, _value)
 
 from prefect import flow, get_run_logger, task  # noqa: E402 (settings are read at import)
 from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
-from prefect.flows import Flow  # noqa: E402
+from prefect.logging.handlers import PrefectConsoleHandler  # noqa: E402
+from prefect.types.entrypoint import EntrypointType  # noqa: E402
 
 from flows.config import Recipe, load_recipe, parse_recipe  # noqa: E402
 from flows.curate_and_train import Outcome, curate_and_train  # noqa: E402
 from flows.report.tables import arms_rows, detection_rows, markdown_summary  # noqa: E402
-from flows.step import Progress, Show, Step, run_step, show_nothing  # noqa: E402
+from flows.step import Progress, Show, Step, run_step  # noqa: E402
 from storage.store import Store  # noqa: E402
-
-logger = logging.getLogger(__name__)
 
 
 @task(name="make artifact", task_run_name="{title}", cache_policy=NO_CACHE, persist_result=False)
-def make_artifact(title: str, store: str, step: Step, recipe: Mapping[str, Any] | None, show: Show) -> str:
+def make_artifact(title: str, store: str, step: Step, recipe: Mapping[str, Any] | None) -> str:
     """Make and publish one artifact; its id."""
-    return run_step(Store.create(store), step, recipe, show)
+    return run_step(Store.create(store), step, recipe, _show.get())
 
 
-def curation_flow(show: Show) -> Flow[..., str]:
-    """The main job as a Prefect flow whose progress goes to `show`."""
+@flow(name="curate-and-train", persist_result=False)
+def curate_and_train_flow(recipe: dict[str, Any] | str, store: str, overrides: list[str] | None = None) -> str:
+    """Ingest, score, select, train and compare as a recipe says.
 
-    @flow(name="curate-and-train", persist_result=False)
-    def curate_and_train_flow(recipe: dict[str, Any] | str, store: str, overrides: list[str] | None = None) -> str:
-        """Ingest, score, select, train and compare as the recipe says; the report's artifact id."""
-        chosen = load_recipe(recipe, overrides or ()) if isinstance(recipe, str) else parse_recipe(recipe)
+    Args:
+        recipe: a bundled recipe's name, the path of a recipe, or a recipe's plain values.
+        store: directory of the store.
+        overrides: `key.path=value` changes to a recipe that is named.
 
-        def run(opened: Store, step: Step, plain: Mapping[str, Any] | None, told: Show) -> str:
-            return make_artifact(step.title, str(opened.root), step, plain, told)
+    Returns:
+        Id of the report artifact.
+    """
+    chosen = load_recipe(recipe, overrides or ()) if isinstance(recipe, str) else parse_recipe(recipe)
 
-        opened = Store.create(store)
-        outcome = curate_and_train(opened, chosen, show, run)
-        _publish_results(opened, chosen, outcome)
-        return outcome.report
+    def run(opened: Store, step: Step, plain: Mapping[str, Any] | None, _: Show) -> str:
+        return make_artifact(step.title, str(opened.root), step, plain)
 
-    return curate_and_train_flow
+    opened = Store.create(store)
+    outcome = curate_and_train(opened, chosen, _show.get(), run)
+    _publish_results(opened, chosen, outcome)
+    return outcome.report
 
 
 def log_progress(step: Step, progress: Progress | None) -> None:
@@ -65,13 +70,21 @@ def log_progress(step: Step, progress: Progress | None) -> None:
         get_run_logger().info("%s: done", step.title)
 
 
+_show: ContextVar[Show] = ContextVar("show", default=log_progress)
+
+
 def run_as_flow(store: Store, recipe: Recipe, show: Show) -> Outcome:
     """Run a recipe as a Prefect flow run, on the server of PREFECT_API_URL or on a temporary one."""
     from flows.plan import plan_run
 
+    _silence_console()
     steps = plan_run(recipe, store).steps
     missing = sum(not store.has(step.id) for step in steps)
-    report = curation_flow(show)(recipe.to_json(), str(store.root))
+    token = _show.set(show)
+    try:
+        report = curate_and_train_flow(recipe.to_json(), str(store.root))
+    finally:
+        _show.reset(token)
     return Outcome(report=report, computed=missing, reused=len(steps) - missing)
 
 
@@ -79,18 +92,23 @@ def serve_recipe(
     recipe: str, store: str, overrides: Sequence[str], *, name: str, cron: str | None, interval: timedelta | None
 ) -> None:
     """Keep a process that runs a recipe on a schedule, until it is stopped; its schedule stays active."""
-    os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
-    curation_flow(log_progress).serve(
+    curate_and_train_flow.serve(
         name=name,
         cron=cron,
         interval=interval,
         parameters={"recipe": recipe, "store": store, "overrides": list(overrides)},
         pause_on_shutdown=False,
+        entrypoint_type=EntrypointType.MODULE_PATH,
     )
 
 
-curate_and_train_flow = curation_flow(show_nothing)
-"""The flow for Python callers: `curate_and_train_flow("digits", store="./tamis-store")`."""
+def _silence_console() -> None:
+    """Take Prefect's handlers off the terminal, where progress bars are; its server still gets all logs."""
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        noisy = logging.getLogger(name)
+        for handler in list(noisy.handlers):
+            if isinstance(handler, PrefectConsoleHandler):
+                noisy.removeHandler(handler)
 
 
 def _publish_results(store: Store, recipe: Recipe, outcome: Outcome) -> None:

@@ -195,7 +195,7 @@ class Artifacts:
         draft = Draft(self._files, request)
         try:
             yield draft
-            text = json.dumps(asdict(draft.record()), indent=1, sort_keys=True)
+            text = json.dumps(asdict(draft.record()), indent=1)
             if not self._files.create(f"{_place(request.id)}/record.json", text.encode()):
                 draft.discard()
         except BaseException:

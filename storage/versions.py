@@ -70,7 +70,7 @@ class Versions:
                 recipe=recipe,
                 created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             )
-            text = json.dumps(asdict(version), indent=1, sort_keys=True).encode()
+            text = json.dumps(asdict(version), indent=1).encode()
             if self._files.create(_path(kind, name, number + 1), text):
                 return version
             time.sleep(random.uniform(0, 0.001 * min(2**attempt, 256)))  # noqa: S311 (spreads retries)

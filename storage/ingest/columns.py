@@ -139,11 +139,12 @@ def _feature_kinds(header: Header, roles: Roles, location: str, with_role: set[s
     taken = [name for name in chosen if name in _NAMED]
     if taken:
         raise SourceError(f"feature column {taken[0]!r} of {location} has a name that tamis uses itself; rename it")
+    shape = roles.image_shape
+    if shape is not None and (len(shape) not in (2, 3) or min(shape) < 1):
+        raise ValueError(f"image_shape must be height, width and maybe channels, all at least 1, got {shape}")
     kinds = {name: _kind(name, header, roles, name in texts, location) for name in chosen}
-    if roles.image_shape is not None and "image" not in kinds.values():
-        raise SourceError(
-            f"image_shape is {roles.image_shape}, but no feature column of {location} holds lists of bytes"
-        )
+    if shape is not None and "image" not in kinds.values():
+        raise SourceError(f"image_shape is {shape}, but no feature column of {location} holds lists of bytes")
     return kinds
 
 

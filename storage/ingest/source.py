@@ -1,5 +1,6 @@
 """Source: where examples come from, and what every format's reader must offer."""
 
+import glob
 import hashlib
 import importlib
 import json
@@ -120,19 +121,29 @@ def fingerprint(source: Source, files: Files | None = None) -> str:
         SourceError: the source is missing or its format unknown.
     """
     module = open_format(source)
-    path = Path(source.location)
-    if files is None or not path.is_file():
+    paths = matching_files(source.location)
+    if files is None or not paths:
         return module.fingerprint(source.location)
-    status = path.stat()
-    seen = {"path": str(path.resolve()), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
-    place = f"fingerprints/{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:32]}.json"
+    seen = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
+    key = json.dumps([path for path, _, _ in seen])
+    place = f"fingerprints/{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     if files.exists(place):
         remembered = json.loads(files.read(place))
-        if {name: remembered.get(name) for name in seen} == seen:
+        if remembered.get("seen") == seen:
             return str(remembered["fingerprint"])
     found = module.fingerprint(source.location)
-    files.replace(place, json.dumps({**seen, "fingerprint": found}).encode())
+    files.replace(place, json.dumps({"seen": seen, "fingerprint": found}).encode())
     return found
+
+
+def matching_files(location: str) -> list[Path]:
+    """Files that a path or a pattern such as `data/part-*.parquet` names, sorted; empty if there are none."""
+    path = Path(location)
+    if path.is_file():
+        return [path]
+    if not glob.has_magic(location):
+        return []
+    return sorted(found for found in map(Path, glob.glob(location)) if found.is_file())
 
 
 def existing_file(location: str) -> Path:
@@ -146,9 +157,12 @@ def existing_file(location: str) -> Path:
 
 
 def file_fingerprint(location: str) -> str:
-    """SHA-256 of a file's bytes."""
-    with existing_file(location).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """SHA-256 of a file's bytes; of several files, the SHA-256 of theirs in order of their names."""
+    digests = []
+    for path in matching_files(location) or [existing_file(location)]:
+        with path.open("rb") as stream:
+            digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def row_json(row: Mapping[str, object]) -> str:

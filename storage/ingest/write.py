@@ -66,10 +66,13 @@ def ingest_examples(
         A report after every block of rows, and one at the end.
 
     Raises:
+        ValueError: the name cannot be one, or a setting has no effect or no sense.
         SourceError: the source cannot be read, its columns do not fit the roles, or no row is left.
         ContractError: rows break the contract and its action is `fail`.
     """
     check_name(name)
+    if contract.labels and roles.label is None:
+        raise ValueError("the contract lists labels, but no label column is declared; name one or drop the list")
     reader = open_format(source)
     arrangement = arrange_columns(reader.columns(source.location), roles, source.location)
     writer = _Writer(draft, name, arrangement, splits, contract, seed)

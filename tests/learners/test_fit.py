@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from learners.batch import Batch
+from learners.checkpoint import save_state
 from learners.evaluate import accuracy, predict_logits
 from learners.fit import fit
 from learners.learner import Learner, StepReport
@@ -13,6 +14,7 @@ from learners.methods.erm import ERM, erm_losses
 from learners.model import Model
 from learners.models.mlp import MLP
 from learners.models.small_cnn import SmallCNN
+from learners.signals import Recorder
 from learners.state import TrainState
 from learners.training import Training
 from storage.values import Examples
@@ -197,3 +199,41 @@ def test_examples_are_left_untouched(make_table):
     last_report(ERM(), examples)
     for array, copy in zip((examples.inputs, examples.labels, examples.weights), copies, strict=True):
         np.testing.assert_array_equal(array, copy)
+
+
+class Shift(nn.Module):
+    def forward(self, inputs):
+        return inputs + torch.randn(()) if self.training else inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shifted(Model):
+    """A linear network whose training-mode logits are all moved by one random number a step."""
+
+    def build(self, examples: Examples, seed: int) -> nn.Module:
+        return nn.Sequential(MLP(widths=()).build(examples, seed), Shift())
+
+
+def test_every_epoch_draws_anew_from_torchs_generator(make_table):
+    recorder = Recorder({"train_logits": (1, 2)})
+    still = Training(epochs=2, batch_size=60, learning_rate=1e-12, schedule="constant")
+    last_report(ERM(), make_table(), model=Shifted(), training=still, recorder=recorder)
+    first, second = np.moveaxis(recorder.result().arrays["train_logits"], 1, 0)
+    assert np.abs(first - second).min() > 0.01
+
+
+def test_a_caller_who_puts_the_networks_into_evaluation_mode_changes_nothing(make_table):
+    run = fit(ERM(), make_table(), model=Dropping(), training=Training(epochs=3, batch_size=16), seed=0)
+    for last in run:
+        report = last
+        report.state.models[0].eval()
+    assert equal(report, last_report(ERM(), make_table(), model=Dropping()))
+
+
+def test_a_resumed_run_with_dropout_equals_an_unbroken_one_bit_for_bit(make_table):
+    settings = {"model": Dropping(), "training": Training(epochs=3, batch_size=16), "seed": 0}
+    checkpoint = save_state(next(fit(ERM(), make_table(), **settings)).state)
+    assert equal(
+        last_report(ERM(), make_table(), **settings),
+        last_report(ERM(), make_table(), **settings, resume=checkpoint),
+    )

@@ -76,3 +76,12 @@ def test_cnn_widths_out_of_range_are_refused(settings):
 def test_mlp_widths_out_of_range_are_refused():
     with pytest.raises(ValueError, match=r"widths must each be at least 1, got \(4, 0\)"):
         MLP(widths=(4, 0))
+
+
+def test_pixels_of_rows_of_weight_0_do_not_move_the_standardisation(make_images):
+    examples = make_images(weights=(np.arange(40) >= 10).astype(np.float32))
+    before = SmallCNN(width=4, hidden=8).build(examples, seed=0)[0]
+    examples.inputs[:10] = 255
+    after = SmallCNN(width=4, hidden=8).build(examples, seed=0)[0]
+    assert torch.equal(before.mean, after.mean)
+    assert torch.equal(before.scale, after.scale)

@@ -156,7 +156,7 @@ def test_a_pool_without_labels_has_no_label_column_and_no_classes(tmp_path):
 def test_labels_that_are_all_null_are_refused_whatever_the_action(tmp_path):
     path = parquet_file(tmp_path, TOYS.with_columns(y=pl.lit(None)))
     for action in ("quarantine", "fail"):
-        with pytest.raises(SourceError, match="label column 'y' of .* is null in all 4 rows"):
+        with pytest.raises(SourceError, match=r"label column 'y' of .* is null in all 4 rows"):
             ingest(tmp_path, path, ROLES, Contract(action=action))
 
 
@@ -167,7 +167,7 @@ def test_too_many_classes_or_categories_are_refused(tmp_path, monkeypatch):
     path = parquet_file(tmp_path, frame)
     with pytest.raises(SourceError, match="more than 3 distinct labels, which looks like regression"):
         ingest(tmp_path, path)
-    with pytest.raises(SourceError, match="category column 'c' of .* has more than 3 distinct values"):
+    with pytest.raises(SourceError, match=r"category column 'c' of .* has more than 3 distinct values"):
         ingest(tmp_path, path, Roles(features=("c",), label="z"), splits=SplitFractions(train=1, validation=0, test=0))
 
 
@@ -331,13 +331,13 @@ def test_digits_keep_their_raw_values_as_bytes(tmp_path):
 
 def test_the_other_bundled_sets_have_named_numbers_and_class_names(tmp_path):
     iris = ingest(tmp_path, "sklearn:iris", Roles(features=("*",), label="label"))
-    assert [one.name for one in iris.schema.features][0] == "sepal_length_cm"
+    assert iris.schema.features[0].name == "sepal_length_cm"
     assert iris.schema.classes == ("setosa", "versicolor", "virginica")
     wine = ingest(tmp_path, "sklearn:wine", Roles(features=("*",), label="label"))
     assert (wine.counts["kept"], len(wine.schema.features)) == (178, 13)
     cancer = ingest(tmp_path, "sklearn:breast_cancer", Roles(features=("*",), label="label"))
     assert (cancer.counts["kept"], cancer.schema.classes) == (569, ("benign", "malignant"))
-    with pytest.raises(SourceError, match="no set 'faces'.* breast_cancer, digits, iris, wine"):
+    with pytest.raises(SourceError, match=r"no set 'faces'.* breast_cancer, digits, iris, wine"):
         ingest(tmp_path, "sklearn:faces")
 
 
@@ -415,3 +415,45 @@ def test_nothing_is_published_when_an_ingest_fails(tmp_path):
         ingest(tmp_path, path, XY, Contract(action="fail"))
     assert not list((tmp_path / "store").rglob("*.parquet"))
     assert not list((tmp_path / "store").rglob("record.json"))
+
+
+def test_settings_without_sense_or_effect_are_refused(tmp_path):
+    path = parquet_file(tmp_path, TOYS)
+    with pytest.raises(ValueError, match="the contract lists labels, but no label column is declared"):
+        ingest(tmp_path, path, Roles(features=("x",)), Contract(labels=("cat",)))
+    with pytest.raises(ValueError, match="image_shape must be height, width and maybe channels"):
+        ingest(tmp_path, path, Roles(features=("x",), image_shape=(64,)))
+    with pytest.raises(ValueError, match=r"'\.\./toys' cannot be a name"):
+        ingest(tmp_path, path, name="../toys")
+
+
+def test_the_same_source_gives_the_same_bytes(tmp_path):
+    path = csv_file(tmp_path, "x,c,y\n" + "".join(f"{row},{'abc'[row % 3]},{row % 2}\n1\n" for row in range(500)))
+    digests = []
+    for run in ("first", "second"):
+        ingest(tmp_path / run, path, Roles(features=("x", "c"), label="y"))
+        files = sorted((tmp_path / run).rglob("*.parquet"), key=lambda file: file.name)
+        digests.append([hashlib.sha256(file.read_bytes()).hexdigest() for file in files])
+    assert digests[0] == digests[1]
+    assert len(digests[0]) == 2
+
+
+def test_several_parquet_files_are_one_source(tmp_path):
+    from storage.errors import SourceError
+    from storage.ingest.formats import parquet
+    from storage.ingest.source import Source, fingerprint
+
+    rows = pl.DataFrame({"key": [1, 2, 3], "label": ["a", "b", "a"]})
+    rows[:2].write_parquet(tmp_path / "part-0.parquet")
+    rows[2:].write_parquet(tmp_path / "part-1.parquet")
+    pattern = str(tmp_path / "part-*.parquet")
+    blocks = list(parquet.read(pattern, parquet.columns(pattern).columns))
+    assert pl.concat([block.frame for block in blocks]).equals(rows)
+    assert [row for block in blocks for row in block.rows] == [1, 2, 3]
+    assert blocks[-1].fraction == 1
+    before = fingerprint(Source(location=pattern))
+    rows[:1].write_parquet(tmp_path / "part-1.parquet")
+    assert fingerprint(Source(location=pattern)) != before
+    rows.rename({"label": "answer"}).write_parquet(tmp_path / "part-2.parquet")
+    with pytest.raises(SourceError, match=r"part-2\.parquet has other columns or types than .*part-0\.parquet"):
+        parquet.columns(pattern)

@@ -1,5 +1,10 @@
+import csv
+import io
+
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from storage.contract import Contract
 from storage.errors import ContractError, SourceError
@@ -167,3 +172,21 @@ def test_reports_rise_to_the_whole_source(tmp_path, monkeypatch):
     assert all(one.rows == one.kept + one.quarantined for one in reports)
     assert reports[-1].fraction == 1.0
     assert reports[-1].rows == 200
+
+
+_ROWS = st.lists(st.lists(st.text('ab,"\n 1é', max_size=4), min_size=1, max_size=4), min_size=1, max_size=15)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=_ROWS, block_bytes=st.sampled_from([64, 1 << 20]))
+def test_every_row_is_kept_or_ragged_as_the_standard_reader_says(tmp_path_factory, rows, block_bytes):
+    tmp_path = tmp_path_factory.mktemp("toys")
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows([["x", "y"], ["first", "row"], *rows])
+    path = csv_file(tmp_path, text.getvalue())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_format, "BLOCK_BYTES", block_bytes)
+        found = ingest(tmp_path, path, Roles(features=("x",), text=("x",)))
+    whole = [("first", "row"), *(tuple(row) for row in rows if len(row) == 2)]
+    assert found.examples.select("x", "y").rows() == whole
+    assert found.bad() == [(place, "ragged row") for place, row in enumerate(rows, start=3) if len(row) != 2]

@@ -22,7 +22,7 @@ def mixed(state):
 def test_fractions_must_be_shares_that_add_up_to_one():
     with pytest.raises(ValueError, match=r"train must be in \[0, 1\], got 1.2"):
         SplitFractions(train=1.2, validation=-0.2, test=0)
-    with pytest.raises(ValueError, match="train, validation and test must add up to 1, got 0.9"):
+    with pytest.raises(ValueError, match=r"must add up to 1, got 0\.9"):
         SplitFractions(train=0.7, validation=0.1, test=0.1)
     SplitFractions(train=0.7, validation=0.2, test=0.1)
 
@@ -56,7 +56,7 @@ def test_the_hash_of_a_row_is_pinned_so_that_splits_outlive_releases():
             state = ((state ^ word) * GOLDEN) & MASK
             state ^= state >> 32
         expected.append(mixed(state))
-    assert expected == [169376552712, 155006688906]
+    assert expected == [16937655271238779486, 7633180155006688906]
     assert row_hashes(columns, 2).tolist() == expected
 
 
