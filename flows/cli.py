@@ -103,17 +103,22 @@ def serve(
     if (cron is None) == (interval is None):
         raise click.UsageError("give either --cron or --interval")
     chosen = load_recipe(recipe, overrides)
-    from flows.orchestrate import serve_recipe
+    from flows.prefect_server import prefect_server
+    from flows.report.terminal import MESSAGES
 
-    reference = str(Path(recipe).absolute()) if Path(recipe).is_file() else recipe
-    serve_recipe(
-        reference,
-        str(Path(root).absolute()),
-        overrides,
-        name=name or chosen.name,
-        cron=cron,
-        interval=timedelta(seconds=interval) if interval else None,
-    )
+    MESSAGES.print("starting Prefect; stop with Ctrl-C", highlight=False)
+    with prefect_server() as pages:
+        from flows.orchestrate import serve_recipe
+
+        MESSAGES.print(f"runs are shown at {pages}", highlight=False)
+        serve_recipe(
+            str(Path(recipe).absolute()) if Path(recipe).is_file() else recipe,
+            str(Path(root).absolute()),
+            overrides,
+            name=name or chosen.name,
+            cron=cron,
+            interval=timedelta(seconds=interval) if interval else None,
+        )
 
 
 @tamis.command(short_help="Read examples into the store.")

@@ -6,7 +6,6 @@ Everything that imports Prefect is here. Reuse is decided by the store, not by P
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any
 
@@ -31,14 +30,14 @@ from prefect.types.entrypoint import EntrypointType  # noqa: E402
 from flows.config import Recipe, load_recipe, parse_recipe  # noqa: E402
 from flows.curate_and_train import Outcome, curate_and_train  # noqa: E402
 from flows.report.tables import arms_rows, detection_rows, markdown_summary  # noqa: E402
-from flows.step import Progress, Show, Step, run_step  # noqa: E402
+from flows.step import Progress, Show, Step, current_show, run_step, show_nothing, showing  # noqa: E402
 from storage.store import Store  # noqa: E402
 
 
 @task(name="make artifact", task_run_name="{title}", cache_policy=NO_CACHE, persist_result=False)
 def make_artifact(title: str, store: str, step: Step, recipe: Mapping[str, Any] | None) -> str:
     """Make and publish one artifact; its id."""
-    return run_step(Store.create(store), step, recipe, _show.get())
+    return run_step(Store.create(store), step, recipe, current_show() or log_progress)
 
 
 @flow(name="curate-and-train", persist_result=False)
@@ -59,7 +58,7 @@ def curate_and_train_flow(recipe: dict[str, Any] | str, store: str, overrides: l
         return make_artifact(step.title, str(opened.root), step, plain)
 
     opened = Store.create(store)
-    outcome = curate_and_train(opened, chosen, _show.get(), run)
+    outcome = curate_and_train(opened, chosen, show_nothing, run)
     _publish_results(opened, chosen, outcome)
     return outcome.report
 
@@ -70,9 +69,6 @@ def log_progress(step: Step, progress: Progress | None) -> None:
         get_run_logger().info("%s: done", step.title)
 
 
-_show: ContextVar[Show] = ContextVar("show", default=log_progress)
-
-
 def run_as_flow(store: Store, recipe: Recipe, show: Show) -> Outcome:
     """Run a recipe as a Prefect flow run, on the server of PREFECT_API_URL or on a temporary one."""
     from flows.plan import plan_run
@@ -80,24 +76,25 @@ def run_as_flow(store: Store, recipe: Recipe, show: Show) -> Outcome:
     _silence_console()
     steps = plan_run(recipe, store).steps
     missing = sum(not store.has(step.id) for step in steps)
-    token = _show.set(show)
-    try:
+    with showing(show):
         report = curate_and_train_flow(recipe.to_json(), str(store.root))
-    finally:
-        _show.reset(token)
     return Outcome(report=report, computed=missing, reused=len(steps) - missing)
 
 
 def serve_recipe(
     recipe: str, store: str, overrides: Sequence[str], *, name: str, cron: str | None, interval: timedelta | None
 ) -> None:
-    """Keep a process that runs a recipe on a schedule, until it is stopped; its schedule stays active."""
+    """Keep a process that runs a recipe on a schedule, until it is stopped; its schedule stays active.
+
+    One run at a time: a run that is due while another works starts when that one has ended.
+    """
     curate_and_train_flow.serve(
         name=name,
         cron=cron,
         interval=interval,
         parameters={"recipe": recipe, "store": store, "overrides": list(overrides)},
         pause_on_shutdown=False,
+        limit=1,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
 

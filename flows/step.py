@@ -5,6 +5,8 @@ when the artifact is published. Steps are plain values: ids in, an id out.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -53,6 +55,24 @@ Show = Callable[[Step, Progress | None], None]
 
 def show_nothing(step: Step, progress: Progress | None) -> None:
     """A `Show` for callers that want silence."""
+
+
+_shown: ContextVar[Show | None] = ContextVar("shown", default=None)
+
+
+@contextmanager
+def showing(show: Show) -> Iterator[None]:
+    """Inside the block, `current_show` gives this `Show`: how a display reaches steps that Prefect calls."""
+    token = _shown.set(show)
+    try:
+        yield
+    finally:
+        _shown.reset(token)
+
+
+def current_show() -> Show | None:
+    """The `Show` of the surrounding `showing` block, or None."""
+    return _shown.get()
 
 
 def is_done(store: Store, step: Step) -> bool:

@@ -56,7 +56,7 @@ def test_a_served_recipe_runs_on_its_interval_and_keeps_its_schedule(tmp_path):
     import signal
     import time
 
-    command = [sys.executable, "-m", "flows.cli", "serve", "digits", "--interval", "5", "--store", str(tmp_path / "s")]
+    command = [sys.executable, "-m", "flows.cli", "serve", "digits", "--interval", "20", "--store", str(tmp_path / "s")]
     for override in (*SMALL, "arms=[]"):
         command += ["--set", override]
     environment = {"PREFECT_HOME": str(tmp_path / "prefect"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
