@@ -92,6 +92,7 @@ def run_step(store: Store, step: Step, recipe: Mapping[str, Any] | None, show: S
         The artifact's id.
     """
     if not store.has(step.id):
+        show(step, Progress(done=0, total=None, unit=""))
         perform: Callable[[Store, Step], Iterator[Progress]] = import_module(f"flows.{step.module}").perform
         for progress in perform(store, step):
             show(step, progress)

@@ -13,6 +13,7 @@ from storage.checkpoints import Checkpoints, from_bytes
 from storage.dataset import Dataset
 from storage.errors import CorruptError, NotFoundError
 from storage.files import Files, check_name
+from storage.schemas import check_table
 from storage.subset import Subset
 from storage.tables import (
     scores_from_table,
@@ -189,9 +190,12 @@ class Store:
         if not files:
             raise NotFoundError(f"artifact {record.id!r} has no table {table!r}")
         try:
-            return pl.read_parquet([self.files.locate(file.path) for file in files], columns=columns, glob=False)
+            frame = pl.read_parquet([self.files.locate(file.path) for file in files], columns=columns, glob=False)
         except (FileNotFoundError, pl.exceptions.ComputeError) as error:
             raise CorruptError(f"table {table!r} of artifact {record.id!r} cannot be read: {error}") from error
+        if columns is None:
+            check_table(record.kind, table, frame.schema)
+        return frame
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"

@@ -70,14 +70,8 @@ class _Bars:
             self.bars.advance(self.run)
             return
         _, bar, started = self.current
-        rate = progress.done / max(time.perf_counter() - started, 1e-9)
-        self.bars.update(
-            bar,
-            completed=progress.done,
-            total=progress.total,
-            note=progress.note,
-            rate=f"{rate:,.1f} {progress.unit}/s",
-        )
+        rate = rate_text(progress, time.perf_counter() - started)
+        self.bars.update(bar, completed=progress.done, total=progress.total, note=progress.note, rate=rate)
 
     def _end(self) -> None:
         if self.current:
@@ -102,7 +96,7 @@ class _Lines:
         self.ended += 1
         now = time.perf_counter()
         left = (now - self.started) / self.ended * max(self.steps - self.ended, 0)
-        rate = f", {self.last.done / max(now - self.since, 1e-9):,.0f} {self.last.unit}/s" if self.last else ""
+        rate = f", {rate_text(self.last, now - self.since)}" if self.last else ""
         MESSAGES.print(
             f"[{self.ended}/{self.steps}] {step.title}: {now - self.since:.1f} s{rate}, about {left:.0f} s left",
             highlight=False,
@@ -110,6 +104,16 @@ class _Lines:
             soft_wrap=True,
         )
         self.since, self.last = now, None
+
+
+def rate_text(progress: Progress, seconds: float) -> str:
+    """Such as `1,200 rows/s`, or `4.2 s/epoch` where that is slower than one a second."""
+    if not progress.done:
+        return ""
+    rate = progress.done / max(seconds, 1e-9)
+    if rate >= 1:
+        return f"{rate:,.0f} {progress.unit}/s"
+    return f"{1 / rate:.1f} s/{progress.unit.removesuffix('s')}"
 
 
 def print_report(report: Report, console: Console) -> None:

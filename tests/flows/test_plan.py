@@ -103,5 +103,6 @@ def test_progress_is_shown_while_a_step_works_and_when_it_ends(tmp_path):
     step = plan_run(small_recipe(), store).steps[0]
     seen = []
     run_step(store, step, None, lambda step, progress: seen.append(progress))
+    assert seen[0].done == 0
     assert seen[-1] is None
     assert seen[-2].done == 1797

@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -144,3 +145,12 @@ def test_notes_are_remembered(tmp_path):
     assert store.remembered("runs", "abc") is None
     store.remember("runs", "abc", {"report": "r"})
     assert store.remembered("runs", "abc") == {"report": "r"}
+
+
+def test_tables_are_checked_on_read_too(tmp_path):
+    store = toy_store(tmp_path)
+    artifact = toy_selection(store, [1, 0, 1, 1])
+    (file,) = store.record(artifact).table("selection")
+    pl.read_parquet(tmp_path / file.path).drop("reason").write_parquet(tmp_path / file.path)
+    with pytest.raises(CorruptError, match="table 'selection' of a selection lacks the column 'reason'"):
+        store.selection(artifact)
