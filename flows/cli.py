@@ -57,7 +57,8 @@ def run(recipe: str, root: str, overrides: tuple[str, ...], no_prefect: bool) ->
     store = Store.create(root)
     outcome = _run(store, chosen, no_prefect)
     console = Console()
-    print_report(store.record(outcome.report).meta, console)
+    subset = str(store.version("subset", chosen.selection.subset)) if chosen.selection else None
+    print_report(store.record(outcome.report).meta, subset, console)
     if outcome.computed:
         console.print(f"Computed {outcome.computed} artifacts, reused {outcome.reused}; the store is {root}.")
     else:

@@ -116,13 +116,13 @@ def rate_text(progress: Progress, seconds: float) -> str:
     return f"{1 / rate:.1f} s/{progress.unit.removesuffix('s')}"
 
 
-def print_report(report: Report, console: Console) -> None:
-    """The report of a run, as tables."""
+def print_report(report: Report, subset: str | None, console: Console) -> None:
+    """The report of a run, as tables; `subset` is the version that was published, if any."""
     console.print()
     console.print(Text(noise_sentence(report) + ".", style="bold"))
     print_rows("Wrong labels found by each score", detection_rows(report), console)
     print_rows("AUROC by the epoch at which a score is read", epoch_rows(report), console)
-    print_rows(f"Subset {report['subset']}: training labels by given class", class_rows(report), console)
+    print_rows(f"Subset {subset}: training labels by given class", class_rows(report), console)
     print_rows("Test accuracy, mean ± standard error over seeds", arms_rows(report), console)
     console.print(Text(cost_sentence(report) + ".", style="dim"))
 
