@@ -17,14 +17,19 @@ def ascending(values: NDArray[np.floating], ids: pl.Series) -> NDArray[np.int64]
     Returns:
         (N,) positions. The ids they name do not depend on the order of the rows.
     """
-    id_ranks = ids.rank("ordinal").to_numpy()
-    order: NDArray[np.int64] = np.lexsort((id_ranks, values)).astype(np.int64)
+    order: NDArray[np.int64] = np.lexsort((id_ranks(ids), values)).astype(np.int64)
     return order
 
 
 def descending(values: NDArray[np.floating], ids: pl.Series) -> NDArray[np.int64]:
     """Positions from the highest value to the lowest; equal values follow their ids, as in `ascending`."""
     return ascending(-values, ids)
+
+
+def id_ranks(ids: pl.Series) -> NDArray[np.int64]:
+    """(N,) place of each id, counted from 0, when they are sorted as texts: what breaks every tie."""
+    ranks: NDArray[np.int64] = ids.rank("ordinal").to_numpy().astype(np.int64) - 1
+    return ranks
 
 
 def by_id(ids: pl.Series) -> NDArray[np.int64]:

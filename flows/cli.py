@@ -151,16 +151,101 @@ def ingest(location: str, name: str, root: str, **columns: Any) -> None:
 @click.argument("query")
 @click.option("--format", "shape", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
 @click.option("--output", type=click.Path(dir_okay=False), help="Write the answer to this file.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Stop the query after so long.")
+@click.option("--memory", metavar="SIZE", help="Memory it may use, such as 2GB; else 80 % of the machine's.")
+@click.option("--threads", type=int, metavar="N", help="Threads it may use; else one per core.")
 @store_option
-def sql(query: str, shape: str, output: str | None, root: str) -> None:
-    """Answer one SELECT over dataset.*, scored.*, subset.*, quarantine.* and catalog.*.
+def sql(
+    query: str,
+    shape: str,
+    output: str | None,
+    timeout: float | None,
+    memory: str | None,
+    threads: int | None,
+    root: str,
+) -> None:
+    """Answer one SELECT over the store's tables: dataset.*, scored.*, subset.*, quarantine.*, catalog.*.
 
-    The query runs in a sandbox: it can neither write nor read outside the store.
+    why('digits:17') and diff('a@1', 'a@2') stand in FROM like tables. The query runs in a sandbox: it can
+    neither write nor read outside the store.
     """
     from flows.report.answers import write_answer
+    from storage.limits import Limits, parse_size
     from storage.store import Store
 
-    write_answer(Store.open(root).sql(query), shape, output)
+    limits = Limits(
+        memory_bytes=None if memory is None else parse_size(memory), threads=threads, timeout_seconds=timeout
+    )
+    write_answer(Store.open(root).sql_parts(query, limits), shape, output)
+
+
+@tamis.command(short_help="Say what is known of one example.")
+@click.argument("example_id")
+@click.option("--format", "shape", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
+@click.option("--output", type=click.Path(dir_okay=False), help="Write the facts, a row each, to this file.")
+@store_option
+def why(example_id: str, shape: str, output: str | None, root: str) -> None:
+    """Say what is known of EXAMPLE_ID (such as digits:17): its scores, and why each subset kept or dropped it."""
+    from rich.console import Console
+
+    from flows.report.answers import write_answer
+    from flows.report.explained import print_why
+    from storage.store import Store
+
+    facts = Store.open(root).why(example_id)
+    if shape == "table" and output is None:
+        print_why(example_id, facts, Console())
+    else:
+        write_answer([facts], shape, output)
+
+
+@tamis.command(short_help="Say what moved between two versions.")
+@click.argument("first")
+@click.argument("second")
+@click.option("--rows", type=click.IntRange(min=0), default=10, show_default=True, help="Rows to print.")
+@click.option("--format", "shape", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
+@click.option("--output", type=click.Path(dir_okay=False), help="Write all rows to this file.")
+@store_option
+def diff(first: str, second: str, rows: int, shape: str, output: str | None, root: str) -> None:
+    """Say what moved from version FIRST to version SECOND of a subset or data set, and because of what."""
+    from rich.console import Console
+
+    from flows.report.answers import write_answer
+    from flows.report.explained import print_diff
+    from storage.store import Store
+
+    found = Store.open(root).diff(first, second)
+    if shape == "table" and output is None:
+        print_diff(found, rows, Console())
+    else:
+        write_answer([found.rows], shape, output)
+
+
+@tamis.command(short_help="Rebuild a version and compare it hash by hash.")
+@click.argument("reference", metavar="VERSION")
+@click.option("--kind", type=click.Choice(["subset", "dataset", "scored"]), help="Where several kinds have the name.")
+@click.option("--location", "locations", multiple=True, help="Where a source lies now, if it has moved; repeatable.")
+@store_option
+def reproduce(reference: str, kind: str | None, locations: tuple[str, ...], root: str) -> None:
+    """Rebuild VERSION (such as digits-clean@1) in a scratch store from its records, and compare every hash.
+
+    Ends with exit code 1 and the first thing that differs, if anything does.
+    """
+    from flows.report.terminal import progress_bars
+    from flows.reproduce_version import number_of_artifacts, reproduce_version
+    from storage.store import Store
+
+    store = Store.open(root)
+    version = store.version(
+        kind or ("subset" if reference.partition("@")[0] in store.names("subset") else "dataset"), reference
+    )
+    total = number_of_artifacts(store, version)
+    with progress_bars(total) as bars:
+        checks = list(reproduce_version(store, version, locations, bars))
+    last = checks[-1]
+    if last.difference is not None:
+        _fail(f"{version} is not reproduced: {last.artifact}: {last.difference}", 1)
+    click.echo(f"reproduced: {total} artifacts, every hash equal")
 
 
 @tamis.command(short_help="Show names, versions, lineage, or one example.")
@@ -201,6 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; an expected error is one sentence on standard error and exit code 1."""
     from storage.errors import TamisError
 
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads slow small networks on a shared machine
     try:
         tamis.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except click.exceptions.Exit as stop:

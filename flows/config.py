@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from storage.column_rules import ColumnRules
 from storage.contract import Contract
 from storage.errors import NotFoundError
 from storage.files import check_name
@@ -213,7 +214,7 @@ def _checked(kind: Any, raw: Any, where: str) -> Any:
     for key, value in values.items():
         inner = _SECTIONS.get((kind, key))
         place = f"{where}.{key}" if where else key
-        if inner and isinstance(value, Mapping) and key in ("learners", "scorers"):
+        if inner and isinstance(value, Mapping) and (kind, key) in _BY_NAME:
             values[key] = {name: _checked(inner, one, f"{place}.{name}") for name, one in value.items()}
         elif inner and isinstance(value, Sequence):
             values[key] = [_checked(inner, one, f"{place}[{number}]") for number, one in enumerate(value)]
@@ -231,7 +232,9 @@ _SECTIONS: dict[tuple[Any, str], Any] = {
     (Recipe, "scorers"): ScorerConfig,
     (Recipe, "selection"): SelectionConfig,
     (Recipe, "arms"): ArmConfig,
+    (Contract, "columns"): ColumnRules,
 }
+_BY_NAME = {(Recipe, "learners"), (Recipe, "scorers"), (Contract, "columns")}
 assert all(is_dataclass(section) for section in _SECTIONS.values())
 
 

@@ -48,7 +48,7 @@ def finished_before(store: Store, recipe: Recipe) -> Outcome | None:
 
 
 def curate_and_train(store: Store, recipe: Recipe, show: Show, run: RunStep = run_step) -> Outcome:
-    """Run all steps of a recipe in order, skipping what exists, and remember the run.
+    """Run all steps of a recipe in order, skipping what exists, publish the catalogue and remember the run.
 
     Args:
         store: where artifacts are.
@@ -69,6 +69,7 @@ def curate_and_train(store: Store, recipe: Recipe, show: Show, run: RunStep = ru
         "artifacts": [step.id for step in plan.steps],
         "published": [[*step.publish, step.id] for step in plan.steps if step.publish],
     }
+    store.publish_catalog()
     store.remember("runs", run_key(store, recipe), note)
     return Outcome(report=plan.report.id, computed=computed, reused=len(plan.steps) - computed)
 

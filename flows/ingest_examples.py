@@ -1,11 +1,13 @@
 """Step: a source of examples becomes a data set; what breaks the data contract goes to quarantine."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from flows.config import build
 from flows.step import Progress, Step
 from storage.contract import Contract
-from storage.ingest.source import Source
+from storage.files import Files
+from storage.ingest.source import Source, fingerprint
 from storage.ingest.write import ingest_examples
 from storage.schemas import Roles
 from storage.splits import SplitFractions
@@ -19,11 +21,28 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
         for report in ingest_examples(
             draft,
             name=settings["name"],
-            source=Source(location=step.hints["location"], format=settings["source"]["format"]),
+            source=Source(
+                location=step.hints["location"],
+                format=settings["source"]["format"],
+                labels=step.hints.get("labels"),
+                label_key=settings["source"].get("label_key"),
+            ),
             roles=build(Roles, settings["columns"], "columns"),
             splits=build(SplitFractions, settings["splits"], "splits"),
             contract=build(Contract, settings["contract"], "contract"),
             seed=request.seed or 0,
         ):
             total = report.rows / report.fraction if report.fraction else None
-            yield Progress(done=report.rows, total=total, unit="rows")
+            note = f"{report.warned} warnings" if report.warned else ""
+            yield Progress(done=report.rows, total=total, unit="rows", note=note)
+
+
+def source_settings(source: Source, files: Files) -> dict[str, Any]:
+    """What of a source decides the data set: its content and how it is read, not where it lies."""
+    settings = {"format": source.kind(), "fingerprint": fingerprint(source, files)}
+    return settings if source.labels is None else {**settings, "label_key": source.label_key}
+
+
+def source_hints(source: Source) -> Mapping[str, Any]:
+    """Where a source lies, for the step that reads it."""
+    return {"location": source.location} | ({} if source.labels is None else {"labels": source.labels})

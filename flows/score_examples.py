@@ -1,5 +1,6 @@
 """Step: scores of the training split, from what a learner's seeds recorded."""
 
+import time
 from collections.abc import Iterator
 
 from flows import resolve
@@ -11,11 +12,12 @@ from storage.values import Array, Signals
 
 def perform(store: Store, step: Step) -> Iterator[Progress]:
     """Hand the signals that the scorer reads to the scorer, and publish what it returns."""
+    began = time.perf_counter()
     request = step.request
     scorer = resolve.method("scorer", request.settings["scorer"], "scorer")
     signals = read_signals(store, dict(request.inputs), scorer.reads)
     scores = scorer(signals)
-    store.write_scores(request, scores, {"scorer": request.settings["scorer"]})
+    store.write_scores(request, scores, {"scorer": request.settings["scorer"]}, seconds=time.perf_counter() - began)
     yield Progress(done=len(scores), total=len(scores), unit="examples")
 
 

@@ -1,5 +1,6 @@
 """Step: a selection over the training split, published as a subset."""
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,7 @@ from storage.values import Signals
 
 def perform(store: Store, step: Step) -> Iterator[Progress]:
     """Hand the scores that the selector reads to the selector, and publish what it returns."""
+    began = time.perf_counter()
     request = step.request
     dataset = store.dataset(request.inputs["dataset"])
     selector = resolve.method("selector", request.settings["selector"], "selection")
@@ -23,5 +25,7 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
         if role.startswith("score.")
     }
     selection = selector(signals, scores, np.random.default_rng(request.seed))
-    store.write_selection(request, selection, {"selector": request.settings["selector"]})
+    store.write_selection(
+        request, selection, {"selector": request.settings["selector"]}, seconds=time.perf_counter() - began
+    )
     yield Progress(done=len(selection), total=len(selection), unit="examples")

@@ -1,10 +1,10 @@
 """Store: the one door to everything on disk; typed reads, atomic writes, names and versions."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -24,6 +24,10 @@ from storage.tables import (
 )
 from storage.values import Array, Scores, Selection, Signals
 from storage.versions import Version, Versions
+
+if TYPE_CHECKING:
+    from storage.diff import Diff
+    from storage.limits import Limits
 
 _MARK = "store.json"
 
@@ -114,10 +118,11 @@ class Store:
         examples = self.dataset(record.request.inputs["dataset"]).examples("train", self.selection(record.id))
         return Subset(version, examples)
 
-    def write_scores(self, request: Request, scores: Scores, meta: Mapping[str, Any]) -> None:
-        """Publish scores as an artifact, with further meta."""
+    def write_scores(self, request: Request, scores: Scores, meta: Mapping[str, Any], *, seconds: float = 0.0) -> None:
+        """Publish scores as an artifact, with further meta; `seconds` is what making them took."""
         frame, described = scores_to_table(scores)
         with self.write(request) as draft:
+            draft.earlier_seconds = seconds
             draft.add_table("scores", frame)
             draft.meta.update({**meta, **described})
 
@@ -126,9 +131,12 @@ class Store:
         record = self.record(artifact_id)
         return scores_from_table(self._read(record, "scores"), record.meta)
 
-    def write_selection(self, request: Request, selection: Selection, meta: Mapping[str, Any]) -> None:
-        """Publish a selection as an artifact, with its counts and further meta."""
+    def write_selection(
+        self, request: Request, selection: Selection, meta: Mapping[str, Any], *, seconds: float = 0.0
+    ) -> None:
+        """Publish a selection as an artifact, with counts and further meta; `seconds` is what making it took."""
         with self.write(request) as draft:
+            draft.earlier_seconds = seconds
             draft.add_table("selection", selection_to_table(selection))
             draft.meta.update({**meta, "kept": int(selection.kept.sum()), "reasons": dict(selection.counts())})
 
@@ -160,15 +168,48 @@ class Store:
         """A table of an artifact, whole."""
         return self._read(self.record(artifact_id), name)
 
-    def sql(self, query: str) -> pl.DataFrame:
+    def sql(self, query: str, limits: "Limits | None" = None) -> pl.DataFrame:
         """The answer to one SELECT over `dataset.*`, `scored.*`, `subset.*`, `quarantine.*` and `catalog.*`.
 
         Raises:
-            QueryError: it is not one SELECT, it is wrong, or it tries to leave the sandbox.
+            QueryError: it is not one SELECT, it is wrong, it tries to leave the sandbox, or it reached a limit.
         """
         from storage.query import query as run_query
 
-        return run_query(self.files, self.artifacts, self._versions, query)
+        return run_query(self.files, self.artifacts, self._versions, query, limits)
+
+    def sql_parts(self, query: str, limits: "Limits | None" = None) -> Iterator[pl.DataFrame]:
+        """The answer to one SELECT in parts with the same columns, so that it need not fit in memory."""
+        from storage.query import stream
+
+        return stream(self.files, self.artifacts, self._versions, query, limits)
+
+    def why(self, example_id: str) -> pl.DataFrame:
+        """Everything that is known of one example, a row a fact: its row, its scores, every rule that decided on it.
+
+        Raises:
+            NotFoundError: there is no such data set or example.
+        """
+        from storage.why import why
+
+        return why(self.files, self.artifacts, self._versions, example_id)
+
+    def diff(self, first: str, second: str) -> "Diff":
+        """What moved between two versions of a subset or of a data set, row by row, and because of what.
+
+        Raises:
+            NotFoundError: there is no such version.
+            ValueError: one is a subset and the other a data set.
+        """
+        from storage.diff import diff
+
+        return diff(self.files, self.artifacts, self._versions, first, second)
+
+    def publish_catalog(self) -> int:
+        """Put a fresh `published/catalog.duckdb` for other DuckDB clients in place; the number of its views."""
+        from storage.catalog_file import publish_catalog
+
+        return publish_catalog(self.files, self.artifacts, self._versions)
 
     def remember(self, directory: str, key: str, value: Mapping[str, Any]) -> None:
         """Keep a small JSON note, such as the artifacts that a run ended with; the newest note wins."""

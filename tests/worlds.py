@@ -33,7 +33,8 @@ def planted_flips(
     """A model that sees the true class from the start and learns wrong labels by heart later.
 
     At epoch 1 the logits favour the true class alone; at the last epoch the given label alone, so
-    that nothing is left to tell wrong labels by. ELR's targets average predictions that stay with the true class.
+    that nothing is left to tell wrong labels by. ELR's targets average predictions that stay with the true class,
+    and so do out-of-fold probabilities. Feature norms lie in [2, 4] and know nothing of the labels.
     Exactly round(rate * N) labels are wrong. Ids sort as texts, not as numbers.
     """
     rng = np.random.default_rng(seed)
@@ -58,13 +59,15 @@ def planted_flips(
         "train_logits": (mean + rng.normal(size=shape)).astype(np.float32),
         "elr_targets": targets.astype(np.float32),
     }
+    arrays["oof_probs"] = softmax(4 * onehot[clean][:, None] + rng.normal(size=shape), axis=-1).astype(np.float32)
+    arrays["feature_norm"] = rng.uniform(2, 4, size=shape[:3]).astype(np.float32)
     for array in arrays.values():
         array.flags.writeable = False
     epochs = tuple(range(1, num_epochs + 1))
     signals = Signals(
         index=ExampleIndex(f"world:{number}" for number in range(num_examples)),
         arrays=arrays,
-        epochs=dict.fromkeys(("logits", "train_logits", "elr_targets"), epochs),
+        epochs=dict.fromkeys((name for name in arrays if name != "label"), epochs),
     )
     return World(signals=signals, clean_labels=clean, wrong=labels != clean)
 

@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.margins import rival_classes
 from curation.scorer import Scorer, check_epoch, check_finite, given_labels, mean_over_seeds
 from storage.values import HighMeans, Scores, Signals
 
@@ -28,21 +29,6 @@ def normalised_targets(targets: NDArray[np.floating]) -> NDArray[np.float64]:
     wide = targets.astype(np.float64)
     wide /= wide.sum(axis=-1, keepdims=True)
     return wide
-
-
-def rival_classes(targets: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.int64]:
-    """The class, other than the label, that a target holds most of.
-
-    Args:
-        targets: (N, K) running averages; K at least 2.
-        labels: (N,) given classes in [0, K).
-
-    Returns:
-        (N,) classes, none equal to its label; the first where several tie.
-    """
-    others = np.where(np.arange(targets.shape[1]) == labels[:, None], -np.inf, targets)
-    rivals: NDArray[np.int64] = others.argmax(axis=1).astype(np.int64)
-    return rivals
 
 
 @dataclass(frozen=True, kw_only=True)

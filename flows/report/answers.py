@@ -1,6 +1,7 @@
 """A query's answer as a table, CSV, JSON or Parquet, to the terminal or to a file."""
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import polars as pl
@@ -14,13 +15,13 @@ MOST_RECORDS = 10
 """Rows on the terminal where a table would be too wide and each row gets lines of its own."""
 
 
-def write_answer(answer: pl.DataFrame, shape: str, output: str | None) -> None:
-    """Write an answer.
+def write_answer(parts: Iterable[pl.DataFrame], shape: str, output: str | None) -> None:
+    """Write an answer; to a file part by part, so that it need not fit in memory.
 
     Args:
-        answer: rows and columns.
-        shape: `table`, `csv`, `json` or `parquet`.
-        output: file to write; None is standard output.
+        parts: one or more frames with the same columns.
+        shape: `table`, `csv`, `json` or `parquet`; a file's ending goes before `table`.
+        output: file to write, whole or not at all; None is standard output.
 
     Raises:
         ValueError: Parquet has no place on a terminal.
@@ -30,16 +31,16 @@ def write_answer(answer: pl.DataFrame, shape: str, output: str | None) -> None:
     if output is not None and shape == "table" and Path(output).suffix in (".csv", ".json", ".parquet"):
         shape = Path(output).suffix[1:]
     if output is None:
-        _to_stream(answer, shape)
+        _to_stream(pl.concat(parts), shape)
         return
     target = Path(output)
     partial = target.with_name(f".{target.name}.partial")
     try:
-        _to_file(answer, shape, partial)
+        rows = _to_file(iter(parts), shape, partial)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    Console(stderr=True).print(f"{len(answer)} rows written to {output}", highlight=False)
+    Console(stderr=True).print(f"{rows} rows written to {output}", highlight=False)
 
 
 def _to_stream(answer: pl.DataFrame, shape: str) -> None:
@@ -51,16 +52,42 @@ def _to_stream(answer: pl.DataFrame, shape: str) -> None:
         sys.stdout.write(answer.write_json() + "\n")
 
 
-def _to_file(answer: pl.DataFrame, shape: str, path: Path) -> None:
+def _to_file(parts: Iterator[pl.DataFrame], shape: str, path: Path) -> int:
+    """Write a file; the number of rows written."""
     if shape == "parquet":
-        answer.write_parquet(path)
-    elif shape == "csv":
-        _flat(answer).write_csv(path)
-    elif shape == "json":
-        answer.write_json(path)
-    else:
+        return _to_parquet(parts, path)
+    if shape == "table":
+        answer = pl.concat(parts)
         with path.open("w", encoding="utf-8") as stream:
             print_table(answer, Console(file=stream, width=200), len(answer))
+        return len(answer)
+    rows = 0
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        for part in parts:
+            if shape == "csv":
+                stream.write(_flat(part).write_csv(include_header=not stream.tell()))
+            elif len(part):
+                stream.write(("," if rows else "[") + part.write_json()[1:-1])
+            rows += len(part)
+        if shape == "json":
+            stream.write("]" if rows else "[]")
+    return rows
+
+
+def _to_parquet(parts: Iterator[pl.DataFrame], path: Path) -> int:
+    import pyarrow.parquet as pq
+
+    rows, writer = 0, None
+    try:
+        for part in parts:
+            table = part.to_arrow(compat_level=pl.CompatLevel.oldest())
+            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+            writer.write_table(table)
+            rows += len(part)
+    finally:
+        if writer is not None:
+            writer.close()
+    return rows
 
 
 def print_table(answer: pl.DataFrame, console: Console, most: int) -> None:

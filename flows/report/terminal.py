@@ -131,10 +131,10 @@ def print_rows(title: str, rows: Sequence[Row], console: Console) -> None:
     """Rows as a table under a title; nothing at all if there are none. A row that begins with `all` is their sum."""
     if not rows:
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for place, name in enumerate(rows[0]):
         numeric = place > 0 and all(_NUMERIC.match(row[name]) for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=numeric or not place)
     for row in rows:
         values = list(row.values())
         table.add_row(*values, style="bold" if values[0] == "all" else None)

@@ -45,7 +45,8 @@ def without(signals: Signals, name: str) -> Signals:
 
 
 def test_the_walk_finds_scorers():
-    assert {"Loss", "EL2N", "AUM", "ELRNoise"} <= {scorer.__name__ for scorer in SCORERS}
+    expected = {"Loss", "EL2N", "AUM", "ELRNoise", "Margin", "Forgetting", "ConfidentLearning", "GraNd"}
+    assert expected <= {scorer.__name__ for scorer in SCORERS}
 
 
 @pytest.mark.parametrize("module", modules("curation.scorers"), ids=lambda module: module.__name__)

@@ -10,7 +10,13 @@ from storage.values import Scores, Selection, Signals
 from tests.contracts.discovery import build, implementations, modules, public_classes
 
 SELECTORS = implementations("curation.selectors", Selector)
-SETTINGS = {"score": "planted", "fraction": 0.3, "maximum": 4.0}
+SETTINGS = {
+    "score": "planted",
+    "prefer_high": ("planted",),
+    "prefer_low": ("other",),
+    "fraction": 0.3,
+    "maximum": 4.0,
+}
 
 every_selector = pytest.mark.parametrize("selector", SELECTORS, ids=lambda selector: selector.__name__)
 
@@ -26,8 +32,16 @@ def examples(num_examples: int, *, num_values: int = 7) -> tuple[Signals, dict[s
     rng = np.random.default_rng(num_examples)
     index = ExampleIndex(f"world:{number}" for number in range(num_examples))
     values = rng.integers(num_values, size=num_examples).astype(np.float64)
-    signals = Signals(index=index, arrays={"label": rng.integers(3, size=num_examples)})
-    return signals, {"planted": Scores(index=index, values=values, high_means="hard")}
+    arrays = {
+        "label": rng.integers(3, size=num_examples),
+        "embeddings": rng.integers(4, size=(num_examples, 3)).astype(np.float32),
+    }
+    other = rng.integers(num_values, size=num_examples).astype(np.float64)
+    scores = {
+        "planted": Scores(index=index, values=values, high_means="hard"),
+        "other": Scores(index=index, values=other, high_means="hard"),
+    }
+    return Signals(index=index, arrays=arrays), scores
 
 
 def select(selector: Selector, signals: Signals, scores: dict[str, Scores], *, seed: int = 0) -> Selection:
@@ -41,7 +55,9 @@ def by_example(selection: Selection) -> dict[str, tuple[float, str]]:
 
 
 def test_the_walk_finds_selectors():
-    assert {"Everything", "Random", "TopFraction", "Threshold"} <= {selector.__name__ for selector in SELECTORS}
+    names = {selector.__name__ for selector in SELECTORS}
+    assert {"Everything", "Random", "TopFraction", "Threshold", "ClassBalanced", "CCS", "KCenter"} <= names
+    assert {"ImportanceSampling", "Borda", "Bloc", "SNTV", "ChamberlinCourant", "OWA"} <= names
 
 
 @pytest.mark.parametrize("module", modules("curation.selectors"), ids=lambda module: module.__name__)
@@ -106,7 +122,9 @@ def test_permuting_examples_changes_nothing_for_any_of_them(selector, num_values
     for seed in range(3):
         positions = np.random.default_rng(seed).permutation(60)
         index = signals.index.take(positions)
-        moved = {"planted": Scores(index=index, values=scores["planted"].values[positions], high_means="hard")}
+        moved = {
+            name: Scores(index=index, values=one.values[positions], high_means="hard") for name, one in scores.items()
+        }
         assert by_example(select(instance, signals.take(positions), moved)) == plain
 
 
@@ -124,16 +142,19 @@ def test_the_generator_is_the_only_source_of_chance(selector):
 @every_selector
 def test_inputs_are_left_untouched(selector):
     signals, scores = examples(50)
-    labels, values = signals["label"].copy(), scores["planted"].values.copy()
+    arrays = {name: array.copy() for name, array in signals.arrays.items()}
+    values = {name: one.values.copy() for name, one in scores.items()}
     select(build(selector, **SETTINGS), signals, scores)
-    np.testing.assert_array_equal(signals["label"], labels)
-    np.testing.assert_array_equal(scores["planted"].values, values)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(signals[name], array)
+    for name, one in values.items():
+        np.testing.assert_array_equal(scores[name].values, one)
 
 
 @every_selector_that_reads_a_score
 def test_a_score_that_is_not_there_is_named_with_those_that_are(selector):
     signals, scores = examples(20)
-    instance = build(selector, **{**SETTINGS, "score": "lost"})
+    instance = build(selector, **{**SETTINGS, "score": "lost", "prefer_high": ("lost",), "prefer_low": ()})
     assert instance.reads == ("lost",)
-    with pytest.raises(ValueError, match="no scores named 'lost'; this run has planted"):
+    with pytest.raises(ValueError, match="no scores named 'lost'; this run has other, planted"):
         select(instance, signals, scores)

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from curation.scorers.elr_noise import ELRNoise, normalised_targets, rival_classes
+from curation.margins import rival_classes
+from curation.scorers.elr_noise import ELRNoise, normalised_targets
 from storage.index import ExampleIndex
 from storage.values import Signals
 from tests.worlds import one_epoch, planted_flips

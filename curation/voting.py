@@ -1,0 +1,238 @@
+"""Voting: one subset from several rankings of the same examples.
+
+Every ranking is a voter. Score functions are the standard ones of multiwinner elections, with
+quotas as in Boehmer, Celis, Huang, Mehrotra, Vishnoi, "Subset Selection Based On Multiple Rankings in
+the Presence of Bias: Effectiveness of Fairness Constraints for Multiwinner Voting Score
+Functions", ICML 2023. https://arxiv.org/abs/2306.09835
+
+Inside this module examples stand in the order of their ids, so that the first of two equal
+ones is the one with the smaller id.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curation.quotas import Bounds, Quotas, best_within, bounds_for
+from curation.ranks import budget as whole_budget
+from curation.ranks import by_id
+from curation.selector import keep_positions, score_named
+from storage.values import Scores, Selection, Signals
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+BLOCK_ROWS = 2048
+"""Examples whose gains the greedy rule renews together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ballot:
+    """Which scores vote, and which of their ends they prefer."""
+
+    prefer_high: tuple[str, ...]
+    prefer_low: tuple[str, ...]
+    weights: tuple[float, ...] | None
+
+    def check(self) -> None:
+        """Refuse a ballot without voters, with one twice, or with weights that do not fit.
+
+        Raises:
+            ValueError: as said.
+        """
+        if not self.names:
+            raise ValueError("a vote needs at least one score in prefer_high or prefer_low")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"a score can vote once, got {', '.join(self.names)}")
+        if self.weights is not None:
+            if len(self.weights) != len(self.names):
+                raise ValueError(f"weights must be one for each of {', '.join(self.names)}, got {len(self.weights)}")
+            if not all(0 <= weight < np.inf for weight in self.weights) or not any(self.weights):
+                raise ValueError(f"weights must be finite, at least 0 and not all 0, got {self.weights}")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All voting scores, in the order of the weights."""
+        return self.prefer_high + self.prefer_low
+
+    def oriented(self, scores: Mapping[str, Scores], order: Ints) -> Floats:
+        """(V, N) scores turned so that high is preferred, the examples in that order."""
+        signs = [1.0] * len(self.prefer_high) + [-1.0] * len(self.prefer_low)
+        rows = [sign * score_named(scores, name).values[order] for sign, name in zip(signs, self.names, strict=True)]
+        return np.stack(rows)
+
+    def weight_column(self) -> Floats:
+        """(V, 1) weights of the voters."""
+        return np.array(self.weights or [1.0] * len(self.names), dtype=np.float64)[:, None]
+
+
+def strict_points(values: Floats) -> NDArray[np.int32]:
+    """Points of each example under each voter: N minus its position; equal values follow their order.
+
+    Args:
+        values: (V, N) scores, high preferred.
+
+    Returns:
+        (V, N) whole numbers, each row a permutation of 0..N-1; N-1 for the most preferred.
+    """
+    size = values.shape[1]
+    points = np.empty(values.shape, dtype=np.int32)
+    for voter, row in enumerate(values):
+        points[voter, np.argsort(-row, kind="stable")] = np.arange(size - 1, -1, -1, dtype=np.int32)
+    return points
+
+
+def average_points(values: Floats) -> Floats:
+    """Points as in `strict_points`, but equal values share the mean of theirs.
+
+    Args:
+        values: (V, N) scores, high preferred.
+
+    Returns:
+        (V, N) multiples of one half in [0, N - 1].
+    """
+    return np.stack([pl.Series(row).rank("average").to_numpy() - 1 for row in values])
+
+
+def best_first(totals: Floats, ties: Floats | None = None) -> Ints:
+    """(N,) places from the highest total down; equal ones by `ties`, high first, then in order."""
+    keys = (-totals,) if ties is None else (-ties, -totals)
+    return np.lexsort(keys).astype(np.int64)
+
+
+def greedy(points: NDArray[np.int32], weights: Floats, alpha: Floats, bounds: Bounds, budget: int) -> Ints:
+    """Places chosen one by one, each with the largest gain in the voters' ordered weighted averages.
+
+    A gain never grows as more is chosen, so a stale one is an upper bound: gains are renewed
+    block by block only where such a bound leads (lazy greedy), with the same choice as renewing all.
+    Once no gain is left the rest follows the Borda order within the bounds.
+
+    Args:
+        points: (V, N) from `strict_points`.
+        weights: (V, 1) weights of the voters.
+        alpha: (J,) non-increasing weights of a voter's best, second best ... chosen example.
+        bounds: feasible for the budget.
+        budget: how many to choose.
+
+    Returns:
+        (M,) places in the order of choice; equal gains go to the larger Borda total, then the
+        smaller id. The value reached is at least 1 - 1/e of the best, with bounds at least 1/2.
+    """
+    ranked = best_first((weights * points).sum(axis=0))
+    race = _Race(points=points[:, ranked], weights=weights, alpha=alpha, bounds=bounds, groups=bounds.groups[ranked])
+    chosen: list[int] = []
+    while len(chosen) < budget:
+        place = race.leader(budget - len(chosen))
+        if place is None:
+            break
+        race.choose(place)
+        chosen.append(place)
+    filled = race.fill(chosen, budget)
+    return ranked[filled]
+
+
+class _Race:
+    """The state of one greedy choice; examples stand in Borda order."""
+
+    def __init__(
+        self, *, points: NDArray[np.int32], weights: Floats, alpha: Floats, bounds: Bounds, groups: Ints
+    ) -> None:
+        self.points, self.weights, self.alpha, self.groups = points, weights, alpha, groups
+        self.lower, self.upper = bounds.lower.copy(), bounds.upper
+        self.names = bounds.names
+        self.best = np.zeros((len(points), len(alpha)))
+        self.counts = np.zeros(len(bounds.names), dtype=np.int64)
+        self.open = np.ones(points.shape[1], dtype=np.bool_)
+        self.closed = np.zeros(len(bounds.names), dtype=np.bool_)
+        blocks = -(-points.shape[1] // BLOCK_ROWS)
+        self.promises = np.full(blocks, np.inf)
+        self.leaders = np.zeros(blocks, dtype=np.int64)
+        self.renewed = np.full(blocks, -1)
+        self.step = 0
+
+    def leader(self, left: int) -> int | None:
+        """The place with the largest positive gain that can still be chosen, or None."""
+        slack = left - int(np.maximum(self.lower - self.counts, 0).sum())
+        self.closed = (self.counts >= self.upper) | ((self.counts >= self.lower) & (slack <= 0))
+        while True:
+            block = int(self.promises.argmax())
+            if self.promises[block] <= 0:
+                return None
+            if self.renewed[block] == self.step:
+                return int(self.leaders[block])
+            self._renew(block)
+
+    def choose(self, place: int) -> None:
+        """Add an example to what is chosen."""
+        self.open[place] = False
+        self.counts[self.groups[place]] += 1
+        joined = np.concatenate([self.best, self.points[:, [place]]], axis=1)
+        self.best = -np.sort(-joined, axis=1)[:, : len(self.alpha)]
+        self.step += 1
+
+    def fill(self, chosen: list[int], budget: int) -> Ints:
+        """What is chosen, followed by the first open places in Borda order that the bounds allow."""
+        rest = np.flatnonzero(self.open)
+        remaining = Bounds(
+            names=self.names,
+            groups=self.groups,
+            lower=np.maximum(self.lower - self.counts, 0),
+            upper=self.upper - self.counts,
+        )
+        return np.concatenate([np.array(chosen, dtype=np.int64), best_within(rest, remaining, budget - len(chosen))])
+
+    def _renew(self, block: int) -> None:
+        rows = slice(block * BLOCK_ROWS, (block + 1) * BLOCK_ROWS)
+        gains = self._gains(self.points[:, rows])
+        gains[~self.open[rows] | self.closed[self.groups[rows]]] = -np.inf
+        first = int(gains.argmax())
+        self.promises[block], self.leaders[block] = gains[first], rows.start + first
+        self.renewed[block] = self.step
+
+    def _gains(self, points: NDArray[np.int32]) -> Floats:
+        """(B,) what each example would add: it moves those below it one place down the averages."""
+        total = np.zeros(points.shape[1])
+        shifted = np.append(self.alpha[1:], 0.0)
+        for best, own, weight in zip(self.best, points, self.weights[:, 0], strict=True):
+            losses = np.append(np.cumsum(((self.alpha - shifted) * best)[::-1])[::-1], 0.0)
+            rank = np.searchsorted(-best, -own.astype(np.float64), side="left")
+            total += weight * (np.append(self.alpha, 0.0)[rank] * own - losses[rank])
+        return total
+
+
+def elect(
+    ballot: Ballot,
+    quotas: Quotas | None,
+    fraction: float,
+    signals: Signals,
+    scores: Mapping[str, Scores],
+    rule: Callable[[Floats, Floats, Bounds, int], Ints],
+) -> Selection:
+    """A selection of exactly the budget by a rule of choice.
+
+    Args:
+        ballot: which scores vote.
+        quotas: bounds per group, or None.
+        fraction: share of the examples to keep, in (0, 1].
+        signals: the index, and what the quotas are over.
+        scores: at least those that vote.
+        rule: from (V, N) oriented scores, (V, 1) weights, bounds and budget to chosen places,
+            all in the order of the ids.
+
+    Returns:
+        The selection; reasons tell a vote from a vote within quotas.
+    """
+    order = by_id(signals.index.ids)
+    budget = whole_budget(fraction, len(order))
+    in_order = bounds_for(quotas, signals, budget)
+    bounds = Bounds(names=in_order.names, groups=in_order.groups[order], lower=in_order.lower, upper=in_order.upper)
+    oriented = ballot.oriented(scores, order)
+    kept = order[rule(oriented, ballot.weight_column(), bounds, budget)] if budget else order[:0]
+    voters = ", ".join(ballot.names)
+    within = f" within quotas over {' and '.join(quotas.over)}" if quotas else ""
+    reasons = np.full(len(order), f"not elected by {voters}{within}", dtype=object)
+    reasons[kept] = f"elected by {voters}{within}"
+    return keep_positions(signals.index, kept, reasons)
