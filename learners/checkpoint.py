@@ -22,7 +22,8 @@ class Checkpoint:
     """What a run needs to go on after an epoch."""
 
     arrays: Mapping[str, Array]
-    """`models/0/<tensor>`, `optimizers/0/<parameter>/<tensor>`, `buffers/<name>`, `recorded/<name>/<epoch>`."""
+    """`models/0/<tensor>`, `optimizers/0/<parameter>/<tensor>`, `buffers/<name>`, `vectors/<name>`,
+    `copies/<name>/<tensor>`, `recorded/<name>/<epoch>`."""
     facts: Mapping[str, Any]
     """Counters, learning-rate schedules and the run's identity; every value is JSON."""
 
@@ -51,6 +52,11 @@ def save_state(state: TrainState, recorder: Recorder | None = None) -> Checkpoin
         schedulers.append(state.schedulers[number].state_dict())
     for name, tensor in state.buffers.items():
         arrays[f"buffers/{name}"] = _copied(tensor)
+    for name, tensor in state.vectors.items():
+        arrays[f"vectors/{name}"] = _copied(tensor)
+    for copy_name, network in state.copies.items():
+        for name, tensor in network.state_dict().items():
+            arrays[f"copies/{copy_name}/{name}"] = _copied(tensor)
     for name, taken in (recorder.taken if recorder else {}).items():
         for epoch, values in taken.items():
             arrays[f"recorded/{name}/{epoch}"] = values
@@ -84,6 +90,9 @@ def load_state(checkpoint: Checkpoint, state: TrainState, recorder: Recorder | N
         state.optimizers[number].load_state_dict({"state": entries, "param_groups": groups})
         state.schedulers[number].load_state_dict(dict(facts["schedulers"][number]))
     state.buffers = _under(arrays, "buffers/")
+    state.vectors = _under(arrays, "vectors/")
+    for name in sorted({name.partition("/")[0] for name in _under(arrays, "copies/")}):
+        state.copied(name).load_state_dict(_under(arrays, f"copies/{name}/"))
     if recorder:
         for name, tensor in _under(arrays, "recorded/").items():
             signal, _, epoch = name.rpartition("/")

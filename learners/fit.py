@@ -83,6 +83,8 @@ def _fresh_state(learner: Learner, examples: Examples, model: Model, training: T
         num_classes=examples.num_classes,
         total_epochs=training.epochs,
         total_steps=total_steps,
+        seed=seed,
+        num_groups=None if examples.groups is None else int(examples.groups.max(initial=-1)) + 1,
         identity={
             "learner": repr(learner),
             "model": repr(model),

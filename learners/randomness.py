@@ -27,6 +27,18 @@ def generator(seed: int, purpose: str, *counts: int) -> np.random.Generator:
     return np.random.default_rng(_sequence(seed, purpose, counts))
 
 
+def torch_generator(seed: int, purpose: str, *counts: int) -> torch.Generator:
+    """A fresh torch generator; other purposes or counts give independent streams.
+
+    Args:
+        seed: the run's seed, at least 0.
+        purpose: what is drawn, such as "attack".
+        counts: which draw of its kind, such as the number of the step.
+    """
+    state = _sequence(seed, purpose, counts).generate_state(1, dtype=np.uint64)
+    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
+
+
 @contextmanager
 def torch_seeded(seed: int, purpose: str, *counts: int) -> Iterator[None]:
     """Seed torch's CPU generator inside the block, and put the caller's state back after it.

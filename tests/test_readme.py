@@ -54,7 +54,7 @@ def test_every_method_stands_in_the_table_of_methods():
     text = README.read_text(encoding="utf-8")
     for kind in ("learner", "scorer", "selector"):
         for name in resolve.available(kind):
-            assert re.search(rf"\| {kind} \| [^|]*`{name}`[^|]* \|", text), f"{kind} {name} is not in the README's table"
+            assert re.search(rf"\| {kind} \| [^|]*`{name}`[^|]* \|", text), f"the README's table lacks {kind} {name}"
 
 
 def test_help_and_readme_name_the_same_commands():

@@ -1,14 +1,20 @@
+import json
 from dataclasses import FrozenInstanceError, fields, is_dataclass
+from functools import partial
+from importlib import import_module
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
-from learners.checkpoint import save_state
+from learners.attacks import Attack
+from learners.checkpoint import Checkpoint, save_state
 from learners.evaluate import accuracy, predict_logits
 from learners.fit import fit
 from learners.learner import Learner
 from learners.models.mlp import MLP
+from learners.models.small_cnn import SmallCNN
 from learners.signals import Recorder
 from learners.training import Training
 from storage.index import ExampleIndex
@@ -17,6 +23,40 @@ from tests.contracts.discovery import implementations
 
 LEARNERS = implementations("learners.methods", Learner)
 EPOCHS = 4
+
+NO_CHANCE = {
+    "aaer": {"start_range": 0.0},
+    "dro_irat": {"attack": Attack(start="zero")},
+    "elr_plus": {"mixup_alpha": 0.0},
+    "gairat": {"attack": Attack(start="zero")},
+    "pgd_training": {"attack": Attack(start="zero")},
+    "trades": {"attack": Attack(epsilon=0.0, start="zero")},
+}
+"""Settings without draws, for learners whose draws belong to places in a batch."""
+
+LABELS = torch.tensor([0, 2, 1])
+SOFT = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.3, 0.3, 0.4]], dtype=torch.float64)
+OTHER = torch.tensor([[0.5, -1.0, 0.2], [-1.5, 0.3, 0.9], [0.1, 1.2, -0.4]], dtype=torch.float64)
+WEIGHTS = torch.tensor([0.2, 0.9, 0.5], dtype=torch.float64)
+
+LOSSES = {
+    "aaer": None,  # the usual move is held constant: tests/learners/test_aaer.py
+    "co_teaching": lambda losses, logits: losses(logits, LABELS),
+    "cvar_dro": lambda losses, logits: losses(logits, LABELS),
+    "elr": None,  # the target moves with the prediction and is held constant: tests/learners/test_elr.py
+    "elr_plus": lambda losses, logits: losses(logits, SOFT, 0.5 * SOFT, lam=3.0),
+    "erm": lambda losses, logits: losses(logits, LABELS),
+    "gairat": lambda losses, logits: losses(logits, LABELS, WEIGHTS),
+    "gce": lambda losses, logits: losses(logits, LABELS, q=0.7),
+    "group_dro": lambda losses, logits: losses(logits, LABELS),
+    "label_smoothing": lambda losses, logits: losses(logits, LABELS, smoothing=0.1),
+    "pgd_training": lambda losses, logits: losses(logits, LABELS),
+    "ps_kd": lambda losses, logits: losses(logits, LABELS, SOFT, share=0.4),
+    "ps_kd_forward": lambda losses, logits: losses(logits, LABELS, SOFT, share=0.4),
+    "trades": lambda losses, logits: losses(logits, OTHER + 0.5 * logits, LABELS, beta=6.0),
+    "dro_irat": None,  # cross entropy with constant weights: tests/learners/test_dro_irat.py
+}
+"""How to call each learner's `<name>_losses` on (3, 3) logits; None where another test checks its gradient."""
 
 every_learner = pytest.mark.parametrize("learner", LEARNERS, ids=lambda learner: learner.__name__)
 
@@ -51,7 +91,12 @@ def start(learner, examples, *, recorder=None, resume=None, batch_size=16, epoch
     )
 
 
+def name_of(learner):
+    return learner.__module__.rpartition(".")[2]
+
+
 def everything(learner):
+    learner = learner.func if isinstance(learner, partial) else learner
     return Recorder({name: range(1, EPOCHS + 1) for name in ("logits", "train_logits", *learner.gives)})
 
 
@@ -130,9 +175,62 @@ def test_permuting_examples_permutes_what_whole_batch_training_records(learner):
         groups=examples.groups[order],
     )
     found = []
+    steady = partial(learner, **NO_CHANCE.get(name_of(learner), {}))
     for given in (examples, permuted):
-        recorder = everything(learner)
-        list(start(learner, given, recorder=recorder, batch_size=90))
+        recorder = everything(steady)
+        list(start(steady, given, recorder=recorder, batch_size=90))
         found.append(recorder.result().arrays)
     for name in found[0]:
         np.testing.assert_allclose(found[0][name][order], found[1][name], rtol=1e-3, atol=1e-4, err_msg=name)
+
+
+def test_every_learner_has_its_loss_checked():
+    assert sorted(LOSSES) == sorted(name_of(learner) for learner in LEARNERS)
+
+
+@pytest.mark.parametrize("name", [name for name, call in LOSSES.items() if call])
+def test_the_gradient_of_a_loss_equals_finite_differences(name):
+    losses = getattr(import_module(f"learners.methods.{name}"), f"{name}_losses")
+    logits = torch.tensor(
+        [[1.0, 0.5, -0.5], [0.3, -1.2, 0.1], [-0.2, 0.4, 2.0]], dtype=torch.float64, requires_grad=True
+    )
+    assert LOSSES[name](losses, logits).shape == (3,)
+    assert torch.autograd.gradcheck(lambda values: LOSSES[name](losses, values), logits)
+
+
+def bright_halves():
+    """Noisy images with a bright upper or lower half, in two groups."""
+    rng = np.random.default_rng(5)
+    labels = np.arange(24) % 2
+    images = rng.integers(0, 60, size=(24, 8, 8))
+    images[labels == 0, :4] += 150
+    images[labels == 1, 4:] += 150
+    return Examples(
+        index=ExampleIndex(f"image:{row}" for row in range(24)),
+        inputs=images.astype(np.uint8),
+        labels=labels.astype(np.int64),
+        classes=("top", "bottom"),
+        groups=(np.arange(24) // 2 % 2).astype(np.int64),
+    )
+
+
+def on_images(learner, resume=None):
+    training = Training(epochs=3, batch_size=7)
+    return fit(learner(), bright_halves(), model=SmallCNN(width=2, hidden=4), training=training, seed=1, resume=resume)
+
+
+@every_learner
+def test_a_network_with_batch_statistics_resumes_from_written_bytes_bit_for_bit(learner):
+    whole = save_state(list(on_images(learner))[-1].state)
+    run = on_images(learner)
+    checkpoint = save_state(next(run).state)
+    run.close()
+    read = Checkpoint(
+        arrays=safetensors.numpy.load(safetensors.numpy.save(dict(checkpoint.arrays))),
+        facts=json.loads(json.dumps(checkpoint.facts)),
+    )
+    parts = save_state(list(on_images(learner, read))[-1].state)
+    assert parts.arrays.keys() == whole.arrays.keys()
+    for name, array in whole.arrays.items():
+        np.testing.assert_array_equal(array, parts.arrays[name], err_msg=name)
+    assert parts.facts == whole.facts

@@ -2,6 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from learners.fit import fit
+from learners.models.mlp import MLP
+from learners.training import Training
 from storage.index import ExampleIndex
 from storage.values import Examples
 
@@ -15,10 +18,21 @@ def one_thread():
 
 
 @pytest.fixture
+def train():
+    """The state after training a small network."""
+
+    def run(learner, examples, *, model=None, epochs=3, batch_size=16, seed=3, **settings):
+        training = Training(epochs=epochs, batch_size=batch_size, **settings)
+        return list(fit(learner, examples, model=model or MLP(widths=(8,)), training=training, seed=seed))[-1].state
+
+    return run
+
+
+@pytest.fixture
 def make_table():
     """Examples whose class is where their features lie: K Gaussian clouds, far apart."""
 
-    def make(num_examples=60, num_classes=3, seed=0, spread=0.3, features=4, weights=None, labels=None):
+    def make(num_examples=60, num_classes=3, seed=0, spread=0.3, features=4, weights=None, labels=None, groups=None):
         rng = np.random.default_rng(seed)
         clean = np.arange(num_examples) % num_classes
         centres = np.random.default_rng(99).normal(size=(num_classes, features)) * 2
@@ -29,6 +43,7 @@ def make_table():
             labels=(clean if labels is None else labels).astype(np.int64),
             classes=tuple("abcdefgh"[:num_classes]),
             weights=weights,
+            groups=groups,
         )
 
     return make

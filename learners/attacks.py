@@ -1,0 +1,221 @@
+"""Attacks: inputs near given ones on which a network does worse.
+
+Single step: Goodfellow, Shlens, Szegedy, "Explaining and Harnessing Adversarial Examples",
+ICLR 2015. https://arxiv.org/abs/1412.6572
+Projected gradient (PGD): Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards Deep Learning Models
+Resistant to Adversarial Attacks", ICLR 2018. https://arxiv.org/abs/1706.06083
+
+A network is attacked in evaluation mode and left as it was: same mode, weights, statistics and
+gradients. What an attack raises is an *objective*: a function from (B, K) logits to (B,) numbers.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import msgspec
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from learners.losses import label_margins
+
+Objective = Callable[[Tensor], Tensor]
+Norm = Literal["linf", "l2"]
+Start = Literal["uniform", "gaussian", "zero"]
+
+GAUSSIAN_START = 1e-3
+"""Deviation of the gaussian start, in units of the scale: that of TRADES."""
+
+
+class Attack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far and in which steps a projected gradient attack moves an input.
+
+    Defaults are those of the field for 32x32 images scaled to [0, 1]. It stands inside the settings of
+    learners, and so is a struct that refuses unknown keys by itself.
+    """
+
+    norm: Norm = "linf"
+    """`linf` bounds the largest change of a feature; `l2` the length of the change."""
+    epsilon: float = 8 / 255
+    """Radius, at least 0, in input units times `scales`; 0 leaves inputs as they are."""
+    step_size: float = 2 / 255
+    """Length of a step, above 0, in the same units."""
+    num_steps: int = 10
+    """Gradient steps, at least 1."""
+    start: Start = "uniform"
+    """`uniform` in the ball, `gaussian` next to the input, or `zero`: at the input."""
+    lower: float | None = None
+    """Least value an attacked feature may take; None means 0 for images and no bound for tables."""
+    upper: float | None = None
+    """Greatest value an attacked feature may take; None means 1 for images and no bound for tables."""
+    scales: tuple[float, ...] | None = None
+    """Unit of each of a table's D features, at least 0, such as its deviation; None means 1; 0 keeps a feature."""
+
+    def __post_init__(self) -> None:
+        for name, names in (("norm", get_args(Norm)), ("start", get_args(Start))):
+            if getattr(self, name) not in names:
+                raise ValueError(f"{name} must be one of {', '.join(names)}, got {getattr(self, name)!r}")
+        if not 0 <= self.epsilon < float("inf"):
+            raise ValueError(f"epsilon must be at least 0, got {self.epsilon}")
+        if not 0 < self.step_size < float("inf"):
+            raise ValueError(f"step_size must be above 0, got {self.step_size}")
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
+        if self.lower is not None and self.upper is not None and not self.lower < self.upper:
+            raise ValueError(f"lower must be below upper, got {self.lower} and {self.upper}")
+        if self.scales is not None and not all(0 <= scale < float("inf") for scale in self.scales):
+            raise ValueError(f"scales must each be at least 0, got {self.scales}")
+
+    @classmethod
+    def fast_gradient_sign(cls, epsilon: float, *, lower: float | None = None, upper: float | None = None) -> "Attack":
+        """One step of full length from the input itself (FGSM)."""
+        return cls(epsilon=epsilon, step_size=epsilon, num_steps=1, start="zero", lower=lower, upper=upper)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Region:
+    """Where an attack may move some inputs: a box around each, inside the bounds."""
+
+    centre: Tensor
+    """(B, ...) the inputs themselves."""
+    low: Tensor
+    """(B, ...) least values within epsilon * scale and the bounds."""
+    high: Tensor
+    """(B, ...) greatest values."""
+    scale: Tensor
+    """Unit of each feature, broadcastable against the inputs."""
+
+
+def region(inputs: Tensor, attack: Attack) -> Region:
+    """The box of an attack around each input.
+
+    Args:
+        inputs: (B, C, H, W) images or (B, D) features.
+        attack: radius, bounds and scales.
+
+    Raises:
+        ValueError: an input outside the bounds, or scales that do not fit.
+    """
+    image = inputs.ndim > 2
+    lower = attack.lower if attack.lower is not None else (0.0 if image else -torch.inf)
+    upper = attack.upper if attack.upper is not None else (1.0 if image else torch.inf)
+    least, greatest = torch.aminmax(inputs)
+    if least < lower or greatest > upper:
+        raise ValueError(
+            f"inputs must lie in the attack's bounds [{lower}, {upper}], "
+            f"found [{float(least):g}, {float(greatest):g}]; set lower and upper"
+        )
+    scale = inputs.new_ones(())
+    if attack.scales is not None:
+        if image or len(attack.scales) != inputs.shape[1]:
+            raise ValueError(
+                f"scales must have one number per feature of a table, got {len(attack.scales)} "
+                f"for inputs of shape {tuple(inputs.shape[1:])}"
+            )
+        scale = inputs.new_tensor(attack.scales)
+    reach = attack.epsilon * scale
+    return Region(
+        centre=inputs, low=(inputs - reach).clamp_min(lower), high=(inputs + reach).clamp_max(upper), scale=scale
+    )
+
+
+def pgd(network: nn.Module, inputs: Tensor, objective: Objective, attack: Attack, generator: torch.Generator) -> Tensor:
+    """Inputs after the last step of projected gradient ascent on the objective.
+
+    Args:
+        network: from inputs to (B, K) logits.
+        inputs: (B, ...) inside the attack's bounds.
+        objective: what is raised, for each example on its own.
+        attack: radius, steps, start and bounds.
+        generator: of the random start.
+
+    Returns:
+        (B, ...) within the radius and the bounds, without a graph.
+    """
+    return pgd_path(network, inputs, objective, attack, generator)[0]
+
+
+def pgd_path(
+    network: nn.Module, inputs: Tensor, objective: Objective, attack: Attack, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """As `pgd`, and the (num_steps, B, K) logits before each step."""
+    box = region(inputs, attack)
+    current = _start(box, attack, generator)
+    path = []
+    with evaluation_mode(network):
+        for _ in range(attack.num_steps):
+            gradient, logits = input_gradient(network, current, objective)
+            path.append(logits)
+            current = _stepped(box, current, gradient, attack)
+    return current, torch.stack(path)
+
+
+def input_gradient(network: nn.Module, inputs: Tensor, objective: Objective) -> tuple[Tensor, Tensor]:
+    """Gradient of the objective in the inputs, (B, ...), and the (B, K) logits there; both without a graph."""
+    with torch.enable_grad():
+        point = inputs.detach().requires_grad_()
+        logits = network(point)
+        (gradient,) = torch.autograd.grad(objective(logits).sum(), point)
+    return gradient, logits.detach()
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block, and the earlier mode after it."""
+    mode = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(mode)
+
+
+def _start(box: Region, attack: Attack, generator: torch.Generator) -> Tensor:
+    if attack.start == "zero":
+        return box.centre
+    if attack.start == "gaussian":
+        offset = GAUSSIAN_START * torch.randn(box.centre.shape, generator=generator)
+    elif attack.norm == "linf":
+        offset = attack.epsilon * (2 * torch.rand(box.centre.shape, generator=generator) - 1)
+    else:
+        direction = torch.randn(box.centre.shape, generator=generator)
+        lengths = torch.rand(len(direction), generator=generator) ** (1 / direction[0].numel())
+        offset = attack.epsilon * _per_row(lengths, direction) * direction / _norms(direction)
+    return _inside(box, box.centre + box.scale * offset.to(box.centre), attack)
+
+
+def _stepped(box: Region, current: Tensor, gradient: Tensor, attack: Attack) -> Tensor:
+    if attack.norm == "linf":
+        return _inside(box, current + attack.step_size * box.scale * gradient.sign(), attack)
+    rise = gradient * box.scale
+    return _inside(box, current + box.scale * attack.step_size * rise / _norms(rise), attack)
+
+
+def _inside(box: Region, points: Tensor, attack: Attack) -> Tensor:
+    """The points moved into the ball, then into the box, which only brings them nearer to the centre."""
+    if attack.norm == "l2":
+        offset = torch.where(box.scale > 0, (points - box.centre) / box.scale, 0.0)
+        points = box.centre + box.scale * offset * (attack.epsilon / _norms(offset)).clamp_max(1.0)
+    return points.clamp(box.low, box.high)
+
+
+def _norms(values: Tensor) -> Tensor:
+    """Euclidean length of each row, broadcastable; a row of zeros has the least positive length."""
+    lengths = values.flatten(1).norm(dim=1).clamp_min(torch.finfo(values.dtype).tiny)
+    return _per_row(lengths, values)
+
+
+def _per_row(numbers: Tensor, like: Tensor) -> Tensor:
+    return numbers.view(-1, *(1,) * (like.ndim - 1))
+
+
+def label_loss(labels: Tensor) -> Objective:
+    """The objective of most attacks: cross entropy with the given labels."""
+    return lambda logits: cross_entropy(logits, labels, reduction="none")
+
+
+def label_margin_loss(labels: Tensor) -> Objective:
+    """The margin objective, called CW in tables: the largest other logit minus the label's."""
+    return lambda logits: -label_margins(logits, labels)
