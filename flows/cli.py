@@ -1,4 +1,4 @@
-"""The command line: `tamis run train serve ingest sql show methods`.
+"""The command line: `tamis run train serve ingest relabel tag log sql why diff reproduce show gc fsck methods`.
 
 Each command imports what it needs when it runs, so that `tamis --help` answers at once.
 """
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from flows.command_options import store_option
+from flows.version_commands import COMMANDS
+
 if TYPE_CHECKING:
     from flows.config import Recipe
     from flows.curate_and_train import Outcome
@@ -18,14 +21,6 @@ if TYPE_CHECKING:
 
 EPILOG = "Start with `tamis run digits`. Every command explains itself with --help."
 
-store_option = click.option(
-    "--store",
-    "root",
-    envvar="TAMIS_STORE",
-    default="./tamis-store",
-    show_default=True,
-    help="Directory of the store; also TAMIS_STORE.",
-)
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe's key, such as training.epochs=5."
 )
@@ -125,7 +120,7 @@ def serve(
 @tamis.command(short_help="Read examples into the store.")
 @click.argument("location")
 @click.option("--name", required=True, help="Name of the data set in the store.")
-@click.option("--format", "source_format", help="csv, parquet or sklearn; by default the file's ending decides.")
+@click.option("--format", "source_format", help="Such as csv, jsonl or parquet; by default the ending decides.")
 @click.option("--label", help="Column with the given label; leave out for a pool without labels.")
 @click.option("--key", help="Column that names each example for good; else its content does.")
 @click.option("--features", multiple=True, help="Column or pattern a model may see; repeat, or '*' for all others.")
@@ -134,17 +129,22 @@ def serve(
 @click.option("--group", help="Column with the subpopulation.")
 @click.option("--clean-label", help="Column with the true label; only reports read it.")
 @click.option("--image-shape", help="Height x width (x channels) of an image column, such as 28x28.")
-@click.option("--on-bad-rows", type=click.Choice(["quarantine", "fail"]), default="quarantine", show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the drawn splits.")
+@click.option("--on-bad-rows", type=click.Choice(["quarantine", "fail"]), show_default="quarantine")
+@click.option("--seed", type=int, show_default="0", help="Seed of the drawn splits.")
+@click.option("--append", is_flag=True, help="Keep the newest version's rows; columns mean what they meant there.")
 @store_option
-def ingest(location: str, name: str, root: str, **columns: Any) -> None:
-    """Read the examples at LOCATION into the store, as the next version of a data set."""
-    from flows.ingest_by_hand import ingest_location
+def ingest(location: str, name: str, append: bool, root: str, **columns: Any) -> None:
+    """Read the examples at LOCATION into the store, as the next version of a data set.
+
+    With --append the next version has the rows of the newest one, in the same files, and the new ones.
+    """
+    from flows.ingest_by_hand import append_location, ingest_location
     from flows.report.terminal import progress_bars
     from storage.store import Store
 
-    store = Store.create(root)
-    click.echo(ingest_location(store, location, name, columns, progress_bars))
+    store = Store.open(root) if append else Store.create(root)
+    put = append_location if append else ingest_location
+    click.echo(put(store, location, name, columns, progress_bars))
 
 
 @tamis.command(short_help="Answer one SELECT over the store.")
@@ -236,9 +236,8 @@ def reproduce(reference: str, kind: str | None, locations: tuple[str, ...], root
     from storage.store import Store
 
     store = Store.open(root)
-    version = store.version(
-        kind or ("subset" if reference.partition("@")[0] in store.names("subset") else "dataset"), reference
-    )
+    name = reference.partition("@")[0]
+    version = store.version(kind or ("subset" if store.knows("subset", name) else "dataset"), reference)
     total = number_of_artifacts(store, version)
     with progress_bars(total) as bars:
         checks = list(reproduce_version(store, version, locations, bars))
@@ -282,11 +281,14 @@ def methods(name: str | None) -> None:
         print_method(name, Console())
 
 
+for command in COMMANDS:
+    tamis.add_command(command)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; an expected error is one sentence on standard error and exit code 1."""
     from storage.errors import TamisError
 
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads slow small networks on a shared machine
     try:
         tamis.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except click.exceptions.Exit as stop:

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from storage.column_rules import ColumnRules
 from storage.contract import Contract
 from storage.errors import NotFoundError
 from storage.files import check_name
@@ -211,31 +211,25 @@ def _checked(kind: Any, raw: Any, where: str) -> Any:
     for key in values:
         if key not in known:
             raise unknown_key(key, list(known), where)
+    hints = get_type_hints(kind)
     for key, value in values.items():
-        inner = _SECTIONS.get((kind, key))
         place = f"{where}.{key}" if where else key
-        if inner and isinstance(value, Mapping) and (kind, key) in _BY_NAME:
-            values[key] = {name: _checked(inner, one, f"{place}.{name}") for name, one in value.items()}
-        elif inner and isinstance(value, Sequence):
-            values[key] = [_checked(inner, one, f"{place}[{number}]") for number, one in enumerate(value)]
-        elif inner and value is not None:
-            values[key] = _checked(inner, value, place)
+        values[key] = _section(hints[key], value, place)
     return values
 
 
-_SECTIONS: dict[tuple[Any, str], Any] = {
-    (Recipe, "source"): Source,
-    (Recipe, "columns"): Roles,
-    (Recipe, "splits"): SplitFractions,
-    (Recipe, "contract"): Contract,
-    (Recipe, "learners"): LearnerConfig,
-    (Recipe, "scorers"): ScorerConfig,
-    (Recipe, "selection"): SelectionConfig,
-    (Recipe, "arms"): ArmConfig,
-    (Contract, "columns"): ColumnRules,
-}
-_BY_NAME = {(Recipe, "learners"), (Recipe, "scorers"), (Contract, "columns")}
-assert all(is_dataclass(section) for section in _SECTIONS.values())
+def _section(hint: Any, value: Any, where: str) -> Any:
+    """A value checked by its type hint, where that holds dataclasses: one, several by name, or a list."""
+    if isinstance(hint, type) and is_dataclass(hint):
+        return _checked(hint, value, where)
+    inner = [one for one in get_args(hint) if one is not type(None)]
+    if get_origin(hint) in (Union, UnionType) and value is not None and len(inner) == 1:
+        return _section(inner[0], value, where)
+    if get_origin(hint) is Mapping and isinstance(value, Mapping):
+        return {name: _section(inner[1], one, f"{where}.{name}") for name, one in value.items()}
+    if get_origin(hint) is tuple and isinstance(value, list | tuple) and inner[1:] == [Ellipsis]:
+        return [_section(inner[0], one, f"{where}[{number}]") for number, one in enumerate(value)]
+    return value
 
 
 def _recipe_text(reference: str) -> str:

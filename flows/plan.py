@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from flows import resolve
 from flows.config import LearnerConfig, Recipe, build
+from flows.ingest_examples import source_hints, source_settings
 from flows.seeding import derived_seed
 from flows.step import Step
 from storage.artifacts import Request
 from storage.errors import NotFoundError
-from storage.ingest.source import fingerprint
 from storage.store import Store
 
 
@@ -67,7 +67,7 @@ class _Planner:
             requests.append(("plant_noise", "plant wrong labels", request))
         for number, (module, title, request) in enumerate(requests, start=1):
             publish = ("dataset", recipe.name) if number == len(requests) else None
-            self.add(module, title, request, publish=publish, hints={"location": recipe.source.location})
+            self.add(module, title, request, publish=publish, hints=source_hints(recipe.source))
         return requests[-1][2].id
 
     def training(self, name: str, dataset: str, replicate: int, selection: str | None) -> str:
@@ -171,7 +171,7 @@ def ingest_request(recipe: Recipe, store: Store) -> Request:
         kind="dataset",
         settings={
             "name": recipe.name,
-            "source": {"format": recipe.source.kind(), "fingerprint": fingerprint(recipe.source, store.files)},
+            "source": source_settings(recipe.source, store.files),
             "columns": resolve.plain(recipe.columns),
             "splits": resolve.plain(recipe.splits),
             "contract": resolve.plain(recipe.contract),

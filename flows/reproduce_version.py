@@ -15,8 +15,10 @@ from flows.report.differing import table_difference
 from flows.step import Show, Step, run_step
 from storage.artifacts import Record, software_versions
 from storage.errors import SourceError, TamisError
+from storage.ingest.location import known_formats
 from storage.ingest.source import Source
 from storage.lineage import ancestry
+from storage.schemas import SCHEMA_VERSION
 from storage.store import Store
 from storage.versions import Version
 
@@ -28,7 +30,13 @@ _MODULES = {
     "evaluation": "evaluate_learner",
     "report": "compare_subsets",
 }
-_DATASET_MODULES = {"source": "ingest_examples", "limit": "sample_examples", "noise": "plant_noise"}
+_DATASET_MODULES = {
+    "append": "append_examples",
+    "relabel": "relabel_examples",
+    "source": "ingest_examples",
+    "limit": "sample_examples",
+    "noise": "plant_noise",
+}
 _METHOD_KINDS = {"training": "learner", "scores": "scorer", "selection": "selector", "evaluation": "learner"}
 
 
@@ -103,7 +111,9 @@ def _step(record: Record, hints: Mapping[str, Any]) -> Step:
 
 
 def _moved_on(record: Record) -> str | None:
-    """What is new in the method that made an artifact: it is gone, or its numbers have changed since."""
+    """What is new in how such an artifact is made: its method is gone or has changed, or the layout of tables has."""
+    if record.id != record.request.id:
+        return f"schema version: the artifact was written under {record.schema_version}, now it is {SCHEMA_VERSION}"
     kind = _METHOD_KINDS.get(record.kind)
     described = record.request.settings.get(kind) if kind else None
     if kind is None or not isinstance(described, Mapping):
@@ -119,8 +129,10 @@ def _moved_on(record: Record) -> str | None:
 
 def _source(record: Record, locations: Sequence[str], scratch: Store) -> tuple[str | None, Mapping[str, Any]]:
     """Where the source with the recorded content lies; else what differs in the one that was found."""
-    noted = dict(record.meta["source"])
+    noted = dict(record.meta.get("source", {}))
     wanted = record.request.settings["source"]
+    if wanted["format"] not in known_formats():
+        raise ValueError(f"{record.id} cannot be rebuilt: it was made from {wanted['format']}, which keeps no source")
     missing: SourceError | None = None
     found: dict[str, Any] = {}
     for location in (*locations, *filter(None, [noted.get("location")])):

@@ -25,10 +25,10 @@ def read_signals(store: Store, inputs: dict[str, str], names: tuple[str, ...]) -
     """Signals of the trainings among an artifact's inputs, with the given labels of the data set."""
     dataset = store.dataset(inputs["dataset"])
     trainings = [inputs[role] for role in sorted(inputs) if role.startswith("signals.")]
-    return store.signals(trainings, names, given_labels(dataset))
+    return store.signals(trainings, names, what_is_given(dataset))
 
 
-def given_labels(dataset: Dataset) -> dict[str, Array]:
-    """`label` (N,) of the training split, or nothing for an unlabelled pool."""
-    labels = dataset.labels("train")
-    return {} if labels is None else {"label": labels}
+def what_is_given(dataset: Dataset) -> dict[str, Array]:
+    """`label` and `group` (N,) of the training split, as far as the data set has them."""
+    given = {"label": dataset.labels("train"), "group": dataset.groups("train")}
+    return {name: values for name, values in given.items() if values is not None}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from flows import resolve
-from flows.score_examples import given_labels
+from flows.score_examples import what_is_given
 from flows.step import Progress, Step
 from storage.store import Store
 from storage.values import Signals
@@ -18,7 +18,7 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
     request = step.request
     dataset = store.dataset(request.inputs["dataset"])
     selector = resolve.method("selector", request.settings["selector"], "selection")
-    signals = Signals(index=dataset.index("train"), arrays=given_labels(dataset))
+    signals = Signals(index=dataset.index("train"), arrays=what_is_given(dataset))
     scores = {
         role.removeprefix("score."): store.scores(artifact)
         for role, artifact in request.inputs.items()

@@ -17,6 +17,7 @@ from learners.model import Model, kept_rows
 from learners.randomness import generator, torch_seeded
 from learners.signals import Recorder
 from learners.state import TrainState
+from learners.threads import computing_threads
 from learners.training import Training, make_optimizer, make_scheduler
 from storage.values import Examples
 
@@ -118,10 +119,11 @@ class _Run:
         kept = kept_positions(self.examples)
         while state.epoch < self.training.epochs:
             began = time.perf_counter()
-            metrics, num_visits = self.train_epoch(state, kept)
-            trained = time.perf_counter()
-            if self.recorder:
-                self.recorder.close_epoch(state.epoch, state, self.data.inputs)
+            with computing_threads(self.training.threads):
+                metrics, num_visits = self.train_epoch(state, kept)
+                trained = time.perf_counter()
+                if self.recorder:
+                    self.recorder.close_epoch(state.epoch, state, self.data.inputs)
             yield EpochReport(
                 epoch=state.epoch,
                 epochs=self.training.epochs,

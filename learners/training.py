@@ -37,13 +37,18 @@ class Training:
     A subset trained with the full data's number takes as many optimiser steps: its epochs are
     cut from consecutive passes over the subset, each freshly shuffled.
     """
+    threads: int | None = None
+    """CPU threads, at least 1; None leaves it to PyTorch. Other numbers of threads add in another order, so
+    results differ in the last digits; one thread is often fastest for small networks on small images."""
 
     def __post_init__(self) -> None:
         for name, low in (("epochs", 1), ("batch_size", 2)):
             if getattr(self, name) < low:
                 raise ValueError(f"{name} must be at least {low}, got {getattr(self, name)}")
-        if self.steps_per_epoch is not None and self.steps_per_epoch < 1:
-            raise ValueError(f"steps_per_epoch must be at least 1, got {self.steps_per_epoch}")
+        for name in ("steps_per_epoch", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
         for name, names in (("optimizer", get_args(OptimizerName)), ("schedule", get_args(ScheduleName))):
             if getattr(self, name) not in names:
                 raise ValueError(f"{name} must be one of {', '.join(names)}, got {getattr(self, name)!r}")

@@ -46,7 +46,11 @@ class Request:
     @property
     def id(self) -> str:
         """Kind and 20 hexadecimal digits of the hash of everything above."""
-        text = canonical_json({**asdict(self), "schema_version": SCHEMA_VERSION})
+        return self.id_under(SCHEMA_VERSION)
+
+    def id_under(self, schema_version: int) -> str:
+        """The id that this request has, or had, under a schema version."""
+        text = canonical_json({**asdict(self), "schema_version": schema_version})
         return f"{self.kind}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
 
 
@@ -103,17 +107,22 @@ class Draft:
         self.meta: dict[str, Json] = {}
         self.earlier_seconds = 0.0
         self._files = files
-        self._directory = files.private(_place(request.id))
+        self.directory = files.private(_place(request.id))
         self._done: list[File] = []
         self._started = time.perf_counter()
 
     def path(self, filename: str) -> Path:
         """Where a native writer should put a file, before `add` takes it over."""
-        return self._files.locate(f"{self._directory}/{filename}")
+        self._files.passing("native write", f"{self.directory}/{filename}")
+        return self._files.locate(f"{self.directory}/{filename}")
+
+    def paths(self, table: str) -> list[Path]:
+        """Where the files of a table lie that are listed so far, shared ones among them."""
+        return [self._files.locate(file.path) for file in self._done if file.table == table]
 
     def add(self, table: str, filename: str) -> None:
         """Take over a file that was written to `path(filename)`."""
-        path = f"{self._directory}/{filename}"
+        path = f"{self.directory}/{filename}"
         rows = pq.read_metadata(self._files.locate(path)).num_rows if filename.endswith(".parquet") else 0
         size, digest = self._files.sealed(path)
         self._done.append(File(table=table, path=path, rows=rows, size_bytes=size, sha256=digest))
@@ -128,7 +137,7 @@ class Draft:
 
     def add_bytes(self, table: str, filename: str, data: bytes) -> None:
         """Write a file that is not a table, such as a model's weights."""
-        self._files.create(f"{self._directory}/{filename}", data)
+        self._files.create(f"{self.directory}/{filename}", data)
         self.add(table, filename)
 
     @property
@@ -155,7 +164,12 @@ class Draft:
 
     def discard(self) -> None:
         """Remove the private place."""
-        self._files.remove(self._directory)
+        self._files.remove(self.directory)
+        self._files.prune(_place(self.request.id))
+
+    def release(self) -> None:
+        """Let go of the private place, published or not."""
+        self._files.release(self.directory)
 
 
 class Artifacts:
@@ -199,8 +213,18 @@ class Artifacts:
             if not self._files.create(f"{_place(request.id)}/record.json", text.encode()):
                 draft.discard()
         except BaseException:
-            draft.discard()
+            if not self._lists(request.id, draft):
+                draft.discard()
             raise
+        finally:
+            draft.release()
+
+    def _lists(self, artifact_id: str, draft: Draft) -> bool:
+        """Whether a draft was published, even though an error (such as Ctrl-C) came right after."""
+        try:
+            return draft.directory.encode() in self._files.read(f"{_place(artifact_id)}/record.json")
+        except FileNotFoundError:
+            return False
 
 
 def canonical_json(value: Json) -> str:

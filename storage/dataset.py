@@ -1,6 +1,7 @@
 """Dataset: one data set's rows read from its artifact, and the hand-over to arrays for training."""
 
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -39,6 +40,21 @@ class Dataset:
         replaced = [name for name in layer.collect_schema().names() if name != "example_id"]
         return frame.drop(replaced, strict=False).join(layer, on="example_id", how="left", maintain_order="left")
 
+    def paths(self, table: str) -> list[Path]:
+        """Where the files of a table lie, for a reader that must not load them whole."""
+        return [self._files.locate(file.path) for file in self.record.table(table)]
+
+    def stored_types(self) -> dict[str, pl.DataType]:
+        """Type of each column of the rows as they are stored, without the label layer."""
+        return dict(self._table("examples").collect_schema())
+
+    def layer_types(self) -> dict[str, pl.DataType]:
+        """Type of each column that the label layer lays over the rows; empty where there is none."""
+        if not self.record.table("labels"):
+            return {}
+        types = dict(self._table("labels").collect_schema())
+        return {name: dtype for name, dtype in types.items() if name != "example_id"}
+
     def index(self, split: str) -> ExampleIndex:
         """Ids of a split, in the order of the files."""
         return ExampleIndex(self._rows(split)["example_id"])
@@ -50,6 +66,13 @@ class Dataset:
     def clean_labels(self, split: str) -> NDArray[np.int64] | None:
         """(N,) true labels of a split, for reports only; None where they are not known."""
         return self._classes_of("clean_label", split) if self.schema.has_clean_label else None
+
+    def groups(self, split: str) -> NDArray[np.int64] | None:
+        """(N,) group of each example of a split as a position in `schema.groups`; None without groups."""
+        if not self.schema.groups:
+            return None
+        names = _of_split(self.scan(), split).select("group").collect()["group"]
+        return _positions(names, self.schema.groups)
 
     def examples(self, split: str, selection: Selection | None = None) -> Examples:
         """The examples of a split as arrays, with the weights and corrected labels of a selection.
@@ -71,14 +94,8 @@ class Dataset:
             labels=labels,
             classes=self.schema.classes,
             weights=None if selection is None else selection.weights,
-            groups=self._groups(split),
+            groups=self.groups(split),
         )
-
-    def _groups(self, split: str) -> NDArray[np.int64] | None:
-        if not self.schema.groups:
-            return None
-        names = _of_split(self.scan(), split).select("group").collect()["group"]
-        return _positions(names, self.schema.groups)
 
     def _classes_of(self, column: str, split: str) -> NDArray[np.int64]:
         return _positions(self._rows(split)[column].cast(pl.String), self.schema.classes)

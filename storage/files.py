@@ -3,20 +3,30 @@
 Every write of the store passes through here, so that durability is decided once and
 faults can be injected at each write, link and flush. A path inside the store is
 relative, uses `/` and plain characters, and cannot leave the root.
+
+What is being written is locked by its writer (`flock`, which ends with the process), so that
+whoever clears up after killed writers can tell them from live ones without a clock.
 """
 
+import fcntl
 import hashlib
 import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PART_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,199}")
-_TEMPORARY = "_tmp"
+TEMPORARY = "_tmp"
+"""Directory of files that are linked or moved to their place once they are whole."""
+PRIVATE_PATTERN = re.compile(r"w[0-9a-f]{16}")
+"""Names of directories that `Files.private` makes."""
+
+Watch = Callable[[str, str], None]
+"""Told of an operation and a relative path, right before or after something durable happens."""
 
 
 def check_name(name: str) -> str:
@@ -36,9 +46,16 @@ def check_name(name: str) -> str:
 class Files:
     """Bytes by relative path under one local directory."""
 
-    def __init__(self, root: Path) -> None:
-        """Use a directory, which need not exist yet."""
+    def __init__(self, root: Path, watch: Watch | None = None) -> None:
+        """Use a directory, which need not exist yet.
+
+        Args:
+            root: the directory.
+            watch: told of every write, link, replacement, removal and flush, so that a test can stop the process there.
+        """
         self.root = root.absolute()
+        self._watch = watch
+        self._locks: dict[str, int] = {}
 
     def locate(self, path: str) -> Path:
         """Where a relative path of the store lies on this machine.
@@ -47,7 +64,7 @@ class Files:
             ValueError: the path is absolute, empty, or could leave the root.
         """
         parts = path.split("/")
-        if not all(_PART_PATTERN.fullmatch(part) and ".." not in part for part in parts):
+        if not all(map(_is_part, parts)):
             raise ValueError(f"{path!r} is not a path inside the store")
         return self.root.joinpath(*parts)
 
@@ -75,11 +92,14 @@ class Files:
         target = self.locate(path)
         with self._written(data) as temporary:
             target.parent.mkdir(parents=True, exist_ok=True)
+            self.passing("link", path)
             try:
                 os.link(temporary, target)
             except FileExistsError:
                 return False
+            self.passing("linked", path)
             flush_directory(target.parent)
+            self.passing("flushed", path)
         return True
 
     def replace(self, path: str, data: bytes) -> None:
@@ -87,14 +107,60 @@ class Files:
         target = self.locate(path)
         with self._written(data) as temporary:
             target.parent.mkdir(parents=True, exist_ok=True)
+            self.passing("replace", path)
             os.replace(temporary, target)
+            self.passing("replaced", path)
             flush_directory(target.parent)
+            self.passing("flushed", path)
 
     def private(self, directory: str) -> str:
-        """Make a new empty directory below `directory` that no other writer uses; its relative path."""
+        """Make a new empty directory below `directory` that no other writer uses; its relative path.
+
+        It stays locked until `release` or the end of the process.
+        """
         path = f"{directory}/w{secrets.token_hex(8)}"
-        self.locate(path).mkdir(parents=True)
+        self.passing("private", path)
+        while path not in self._locks:
+            with suppress(FileNotFoundError):  # someone removed the empty directory before it was locked
+                self.locate(path).mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(self.locate(path), os.O_RDONLY)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if self.exists(path):
+                    self._locks[path] = descriptor
+                else:
+                    os.close(descriptor)
         return path
+
+    def release(self, path: str) -> None:
+        """Unlock a private directory, once what it holds is published."""
+        descriptor = self._locks.pop(path, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def is_held(self, path: str) -> bool:
+        """Whether a live writer has locked this private directory or temporary file; False if it is gone."""
+        try:
+            with _opened(self.locate(path)) as descriptor:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    @contextmanager
+    def locked(self, directory: str, *, exclusive: bool) -> Iterator[None]:
+        """Hold a directory while the block runs: many may share it, or one has it alone; others wait."""
+        place = self.locate(directory)
+        place.mkdir(parents=True, exist_ok=True)
+        with _opened(place) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+            yield
+
+    def passing(self, operation: str, path: str) -> None:
+        """Tell the watch, if there is one, of a moment at which a fault may strike."""
+        if self._watch is not None:
+            self._watch(operation, path)
 
     def sealed(self, path: str) -> tuple[int, str]:
         """Flush a file that a native library wrote.
@@ -103,41 +169,94 @@ class Files:
             Its size in bytes and its SHA-256 in hexadecimal digits.
         """
         target = self.locate(path)
+        self.passing("written", path)
         with target.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
             os.fsync(stream.fileno())
         flush_directory(target.parent)
+        self.passing("sealed", path)
         return target.stat().st_size, digest
 
     def remove(self, path: str) -> None:
         """Remove a file, or a directory with all it holds; nothing happens if it is not there."""
         target = self.locate(path)
+        self.passing("remove", path)
         if target.is_dir():
             shutil.rmtree(target, ignore_errors=True)
         else:
             target.unlink(missing_ok=True)
 
+    def prune(self, path: str) -> None:
+        """Remove the empty directories at and below a path that no writer holds; nothing happens to a file."""
+        for folder, _, _ in os.walk(self.locate(path), topdown=False):
+            with suppress(OSError), _opened(Path(folder)) as descriptor:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                Path(folder).rmdir()
+
+    def is_empty(self, path: str) -> bool:
+        """Whether this is a directory without anything in it."""
+        place = self.locate(path)
+        return place.is_dir() and not any(place.iterdir())
+
+    def children(self, directory: str) -> list[str]:
+        """Sorted paths of what is in a directory and has a name that a store gives."""
+        return [f"{directory}/{name}" for name in self.names(directory) if _is_part(name)]
+
+    def walk(self, path: str) -> Iterator[str]:
+        """Paths of all files below a directory, or the path itself if it is a file, as `children` lists them."""
+        if self.locate(path).is_file():
+            yield path
+        for child in self.children(path):
+            yield from self.walk(child)
+
+    def size_bytes(self, path: str) -> int:
+        """Size of a file; 0 if it is gone."""
+        try:
+            return self.locate(path).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def age_seconds(self, path: str, now: float) -> float:
+        """How long ago a file or directory was changed; negative where that lies in the future of the clock."""
+        return now - self.locate(path).stat().st_mtime
+
     @contextmanager
     def _written(self, data: bytes) -> Iterator[Path]:
         """A flushed temporary file with these bytes, on the same file system as the store."""
-        directory = self.root / _TEMPORARY
+        directory = self.root / TEMPORARY
         directory.mkdir(parents=True, exist_ok=True)
         temporary = directory / secrets.token_hex(8)
+        path = f"{TEMPORARY}/{temporary.name}"
+        self.passing("write", path)
         try:
             with temporary.open("xb") as stream:
+                fcntl.flock(stream.fileno(), fcntl.LOCK_EX)
+                self.passing("opened", path)
                 stream.write(data)
                 stream.flush()
+                self.passing("written", path)
                 os.fsync(stream.fileno())
-            yield temporary
+                yield temporary
         finally:
             temporary.unlink(missing_ok=True)
 
 
+def _is_part(name: str) -> bool:
+    """Whether a name may stand between the slashes of a path inside the store."""
+    return _PART_PATTERN.fullmatch(name) is not None and ".." not in name
+
+
 def flush_directory(directory: Path) -> None:
     """Make the names in a directory durable, where the platform can."""
-    with suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    with suppress(OSError), _opened(directory) as descriptor:
+        os.fsync(descriptor)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """A descriptor for reading, closed after the block."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -16,11 +16,12 @@ import polars as pl
 import pyarrow as pa
 from duckdb.sqltypes import DuckDBPyType
 
-from storage import catalog
+from storage import catalog, diff, why
 from storage.artifacts import Artifacts
 from storage.errors import CorruptError, NotFoundError, QueryError
 from storage.files import Files
-from storage.statement import Statement, parse_statement
+from storage.limits import Deadline, Limits, stopped_in_time
+from storage.statement import OWN_FUNCTIONS, Statement, parse_statement
 from storage.versions import Versions
 from storage.views import SCHEMAS, View, Views, empty_quarantine, quoted_name, quoted_text
 
@@ -32,26 +33,36 @@ _TABLES_ONLY = (
 )
 
 
-def query(files: Files, artifacts: Artifacts, versions: Versions, sql: str) -> pl.DataFrame:
+def query(
+    files: Files, artifacts: Artifacts, versions: Versions, sql: str, limits: Limits | None = None
+) -> pl.DataFrame:
     """The answer to one SELECT.
 
     Args:
         files: bytes of the store.
         artifacts: its artifacts.
         versions: its versions.
-        sql: one SELECT over `dataset.<name>`, `scored.<name>`, `subset.<name>`, `quarantine.<name>` and
-            `catalog.<table>`; a fixed version stands in double quotes: `scored."fashion@3"`.
+        sql: one SELECT over `dataset.<name>`, `scored.<name>`, `subset.<name>`, `quarantine.<name>`,
+            `catalog.<table>`, `why('<example id>')` and `diff('<version>', '<version>')`; a fixed version of
+            the others stands in double quotes: `scored."fashion@3"`.
+        limits: memory, threads and time; None sets none.
 
     Raises:
-        QueryError: it is not one SELECT, it is wrong, or it tries to leave the sandbox.
+        QueryError: it is not one SELECT, it is wrong, it tries to leave the sandbox, or it reached a limit.
         NotFoundError: it uses a name or version that does not exist; the message lists those that do.
         CorruptError: a file of the store is missing.
     """
-    return pl.concat(stream(files, artifacts, versions, sql), rechunk=False)
+    return pl.concat(stream(files, artifacts, versions, sql, limits), rechunk=False)
 
 
 def stream(
-    files: Files, artifacts: Artifacts, versions: Versions, sql: str, *, rows_per_frame: int = _ROWS_PER_FRAME
+    files: Files,
+    artifacts: Artifacts,
+    versions: Versions,
+    sql: str,
+    limits: Limits | None = None,
+    *,
+    rows_per_frame: int = _ROWS_PER_FRAME,
 ) -> Iterator[pl.DataFrame]:
     """The answer to one SELECT in parts, so that it need not fit in memory.
 
@@ -60,6 +71,7 @@ def stream(
         artifacts: its artifacts.
         versions: its versions.
         sql: as for `query`.
+        limits: as for `query`; the time counts until the last part, the caller's own work between parts included.
         rows_per_frame: most rows in one part, at least 1.
 
     Returns:
@@ -73,17 +85,22 @@ def stream(
     if rows_per_frame < 1:
         raise ValueError(f"rows_per_frame must be at least 1, got {rows_per_frame}")
     views = Views(files, artifacts, versions)
-    with sandbox() as connection:
+    limits = limits or Limits()
+    deadline = Deadline(limits.timeout_seconds)
+    with sandbox(limits) as connection, stopped_in_time(connection, deadline), _clear_errors(limits, deadline):
         statement = parse_statement(connection, sql)
         found = _prepare(connection, statement, views, artifacts, versions)
+        _answer_calls(connection, statement, files, artifacts, versions)
         seal(connection, [path for view in found for path in view.paths])
-        with _clear_errors():
-            answer = _bound(connection, statement, found)
-            yield from _frames(answer, rows_per_frame)
+        deadline.check()
+        answer = _bound(connection, statement, found)
+        for frame in _frames(answer, rows_per_frame):
+            yield frame
+            deadline.check()
 
 
 @contextmanager
-def sandbox() -> Iterator[duckdb.DuckDBPyConnection]:
+def sandbox(limits: Limits | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A new in-memory database, with a private place for what does not fit in memory; not sealed yet."""
     with tempfile.TemporaryDirectory(prefix="tamis-sql-") as private:
         connection = duckdb.connect(
@@ -95,6 +112,7 @@ def sandbox() -> Iterator[duckdb.DuckDBPyConnection]:
                 "autoload_known_extensions": False,
                 "allow_community_extensions": False,
                 "allow_persistent_secrets": False,
+                **(limits or Limits()).settings(),
             },
         )
         try:
@@ -150,6 +168,40 @@ def _prepare(
         if view is not None:
             found.append(view)
     return found
+
+
+def _answer_calls(
+    connection: duckdb.DuckDBPyConnection,
+    statement: Statement,
+    files: Files,
+    artifacts: Artifacts,
+    versions: Versions,
+) -> None:
+    """Make `why` and `diff` stand for their answers to the texts that the statement gives them, and to no others."""
+    answers: dict[str, list[pl.DataFrame]] = {}
+    for name, *texts in statement.calls:
+        try:
+            rows = (
+                why.why(files, artifacts, versions, *texts)
+                if name == "why"
+                else diff.diff(files, artifacts, versions, *texts).rows
+            )
+        except ValueError as error:
+            raise QueryError(str(error)) from None
+        asked = [pl.lit(text).alias(f"asked {place}") for place, text in enumerate(texts)]
+        answers.setdefault(name, []).append(rows.with_columns(asked))
+    for name, frames in answers.items():
+        places = [f"asked {place}" for place in range(OWN_FUNCTIONS[name])]
+        connection.register("answer_rows", pl.concat(frames))
+        connection.execute(f"CREATE TABLE main.{name}_rows AS FROM answer_rows")
+        connection.unregister("answer_rows")
+        parameters = [f"text_{place}" for place in range(len(places))]
+        same = " AND ".join(f'"{place}" = {one}' for place, one in zip(places, parameters, strict=True))
+        hidden = ", ".join(quoted_name(place) for place in places)
+        connection.execute(
+            f"CREATE MACRO {name}({', '.join(parameters)}) AS TABLE "
+            f"SELECT * EXCLUDE ({hidden}) FROM main.{name}_rows WHERE {same}"
+        )
 
 
 def _checked_path(path: tuple[str, ...], views: Views) -> tuple[str, str]:
@@ -219,13 +271,21 @@ def _is_unsupported(kind: DuckDBPyType) -> bool:
 
 
 @contextmanager
-def _clear_errors() -> Iterator[None]:
+def _clear_errors(limits: Limits, deadline: Deadline) -> Iterator[None]:
     """DuckDB's errors as one sentence each."""
     try:
         yield
     except duckdb.PermissionException:
         raise QueryError(_TABLES_ONLY) from None
+    except duckdb.OutOfMemoryException:
+        allowed = "its memory" if limits.memory_bytes is None else f"the {limits.memory_bytes / 1e6:g} MB of memory"
+        raise QueryError(
+            f"the query needs more than {allowed} it may use; allow it more (--memory), or let it read fewer "
+            "columns, group by fewer values, or order fewer rows"
+        ) from None
     except (duckdb.Error, pa.ArrowException, OSError) as error:
+        if deadline.passed:
+            raise deadline.error() from None
         raise QueryError(first_sentence(str(error))) from None
 
 

@@ -5,7 +5,7 @@ Light on purpose: the other packages may import this module.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import polars as pl
 
@@ -21,6 +21,9 @@ RESERVED = ("example_id", "label", "clean_label", "split", "group")
 """Columns that tamis names itself; a source's metadata column of that name gets the suffix `_original`."""
 
 FeatureKind = Literal["number", "category", "text", "image"]
+
+ImageFit = Literal["exact", "resize"]
+"""Encoded images must have `image_shape` as they are, or are resized to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,13 @@ class Roles:
     clean_label: str | None = None
     """The true label where it is known; no scorer, selector or learner reads it."""
     image_shape: tuple[int, ...] | None = None
-    """Height, width and, for colour, channels of a feature column that holds flat lists of bytes."""
+    """Height, width and, for colour, channels of a feature column of flat lists of bytes or of encoded images."""
+    image_fit: ImageFit = "exact"
+    """`exact` sends encoded images of another shape to quarantine, `resize` scales them and converts their colours."""
+
+    def __post_init__(self) -> None:
+        if self.image_fit not in get_args(ImageFit):
+            raise ValueError(f"image_fit must be one of {', '.join(get_args(ImageFit))}, got {self.image_fit!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

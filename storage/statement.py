@@ -17,10 +17,18 @@ from storage.errors import QueryError
 TABLE_FUNCTIONS = ("duckdb_functions", "generate_series", "json_each", "json_tree", "range", "unnest")
 """Functions that may stand in FROM: those that make rows from values and open nothing."""
 
+OWN_FUNCTIONS = {"why": 1, "diff": 2}
+"""tamis' own functions in FROM and how many texts they take; they are answered before the query runs."""
+
 _READING_NODES = ("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE")
 _WHOLE_ROWS = ("STAR", "PIVOT", "SHOW_REF", "POSITIONAL_REFERENCE")
 _IN_FROM = ("BASE_TABLE", "SUBQUERY", "JOIN", "TABLE_FUNCTION", "EXPRESSION_LIST")
 _TOO_DEEP = "the query is nested too deeply; split it with WITH"
+_OWN_PATHS = [(name,) for name in OWN_FUNCTIONS]
+_USAGE = {
+    "why": "why takes one example's id, written out in single quotes: why('digits:17')",
+    "diff": "diff takes two versions, written out in single quotes: diff('digits-clean@1', 'digits-clean@2')",
+}
 _ONE_SELECT = (
     "a query is exactly one SELECT; it cannot write files, change settings, or load or attach anything "
     "(`tamis sql --output FILE` keeps the answer in a file)"
@@ -34,6 +42,8 @@ class Statement:
     sql: str
     tables: tuple[tuple[str, ...], ...]
     """Names of tables that its own WITH does not make, each as its parts, without repeats."""
+    calls: tuple[tuple[str, ...], ...]
+    """Calls of `OWN_FUNCTIONS`, each as its name and its texts, without repeats."""
     columns: frozenset[str] | None
     """Case-folded words among which is every column that the SELECT reads; None if it may read all."""
 
@@ -51,7 +61,8 @@ def parse_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> Statemen
     local = {str(one["key"]).casefold() for node in nodes for one in node.get("cte_map", {}).get("map", [])}
     paths = [_path(node) for node in nodes if node.get("type") == "BASE_TABLE"]
     tables = dict.fromkeys(path for path in paths if len(path) > 1 or path[0].casefold() not in local)
-    return Statement(sql=sql, tables=tuple(tables), columns=_columns_read(nodes))
+    calls = dict.fromkeys(_call(node["function"]) for node in nodes if _is_own_call(node))
+    return Statement(sql=sql, tables=tuple(tables), calls=tuple(calls), columns=_columns_read(nodes))
 
 
 def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
@@ -111,14 +122,33 @@ def _check_node(node: dict[str, Any]) -> None:
         raise QueryError("a query takes no parameters; write the values into it")
     if node.get("show_type") == "SHOW_SPECIAL":
         raise QueryError("SHOW is not available; SELECT kind, version FROM catalog.versions lists what there is")
-    if kind != "TABLE_FUNCTION":
+    if kind != "TABLE_FUNCTION" or _is_own_call(node):
         return
     name = str(node["function"]["function_name"]).lower()
     if name not in TABLE_FUNCTIONS:
+        known = ", ".join((*OWN_FUNCTIONS, *TABLE_FUNCTIONS))
         raise QueryError(
             f"the table function {name!r} is not available: a query reads only the store's tables "
-            f"(catalog.versions lists them) and {', '.join(TABLE_FUNCTIONS)}; bring other files in with `tamis ingest`"
+            f"(catalog.versions lists them) and {known}; bring other files in with `tamis ingest`"
         )
+
+
+def _is_own_call(node: dict[str, Any]) -> bool:
+    """Whether a node stands for one of tamis' own functions in FROM."""
+    return node.get("type") == "TABLE_FUNCTION" and tuple(map(str.lower, _path(node["function"]))) in _OWN_PATHS
+
+
+def _call(function: dict[str, Any]) -> tuple[str, ...]:
+    """Name and texts of a call of one of tamis' own functions; anything but plain texts is refused."""
+    name = _path(function)[0].lower()
+    texts = []
+    for argument in function.get("arguments", []):
+        literal = argument["expression"].get("literal", {})
+        if "name" not in argument and literal.get("kind") == "STRING":
+            texts.append(str(literal.get("text", "")))
+    if len(texts) != len(function.get("arguments", [])) or len(texts) != OWN_FUNCTIONS[name]:
+        raise QueryError(_USAGE[name])
+    return (name, *texts)
 
 
 def _path(node: dict[str, Any]) -> tuple[str, ...]:

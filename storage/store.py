@@ -12,7 +12,7 @@ from storage.artifacts import Artifacts, Draft, Record, Request
 from storage.checkpoints import Checkpoints, from_bytes
 from storage.dataset import Dataset
 from storage.errors import CorruptError, NotFoundError
-from storage.files import Files, check_name
+from storage.files import TEMPORARY, Files, check_name
 from storage.schemas import check_table
 from storage.subset import Subset
 from storage.tables import (
@@ -22,6 +22,7 @@ from storage.tables import (
     selection_to_table,
     signals_from_tables,
 )
+from storage.tags import Tag
 from storage.values import Array, Scores, Selection, Signals
 from storage.versions import Version, Versions
 
@@ -58,16 +59,19 @@ class Store:
         return cls(files)
 
     @classmethod
-    def create(cls, root: str | Path) -> "Store":
+    def create(cls, root: str | Path | Files) -> "Store":
         """The store at this directory, made if it is not there yet.
 
         Raises:
             ValueError: the directory holds something else.
         """
-        files = Files(Path(root))
+        files = root if isinstance(root, Files) else Files(Path(root))
         if not files.exists(_MARK):
-            if files.root.exists() and any(files.root.iterdir()) and not files.exists("artifacts"):
-                raise ValueError(f"{root} is not empty and not a tamis store; name another directory with --store")
+            others = {path.name for path in files.root.iterdir()} - {TEMPORARY} if files.root.exists() else set()
+            if others and not files.exists("artifacts"):
+                raise ValueError(
+                    f"{files.root} is not empty and not a tamis store; name another directory with --store"
+                )
             files.create(_MARK, json.dumps({"format": "tamis store", "schema_version": 1}).encode())
         return cls(files)
 
@@ -88,15 +92,43 @@ class Store:
         """Fill a draft; leaving the block publishes the artifact, an exception discards it."""
         return self.artifacts.write(request)
 
-    def publish(self, kind: str, name: str, artifact_id: str, recipe: Mapping[str, Any] | None = None) -> Version:
-        """Make an artifact the name's next version, unless it is the newest one already."""
-        if not self.has(artifact_id):
-            raise NotFoundError(f"the store has no artifact {artifact_id!r}")
-        return self._versions.publish(kind, name, artifact_id, recipe)
+    def publish(
+        self,
+        kind: str,
+        name: str,
+        artifact_id: str,
+        recipe: Mapping[str, Any] | None = None,
+        *,
+        after: Version | None = None,
+    ) -> Version:
+        """Make an artifact the name's next version, unless it is the newest one already.
+
+        Raises:
+            NotFoundError: there is no such artifact.
+            ValueError: the name is a tag.
+            ConflictError: `after` is given and no longer the newest version.
+        """
+        with self.files.locked("versions", exclusive=False):
+            if not self.has(artifact_id):
+                raise NotFoundError(f"the store has no artifact {artifact_id!r}")
+            return self._versions.publish(kind, name, artifact_id, recipe, after=after)
 
     def version(self, kind: str, reference: str) -> Version:
-        """The version that `name`, `name@latest` or `name@3` stands for."""
+        """The version that `name`, `name@latest`, `name@3` or a tag stands for."""
         return self._versions.find(kind, reference)
+
+    def tag(self, kind: str, tag: str, reference: str) -> Tag:
+        """Let a tag such as `production` stand for a version from now on, wherever a name can stand."""
+        return self._versions.tag(kind, tag, reference)
+
+    def tags(self, kind: str) -> list[Tag]:
+        """What every tag of a kind stands for now."""
+        found = (self._versions.tags.newest(kind, tag) for tag in self._versions.tags.names(kind))
+        return [one for one in found if one is not None]
+
+    def knows(self, kind: str, name: str) -> bool:
+        """Whether a name has a version of this kind, or is a tag of one."""
+        return self._versions.knows(kind, name)
 
     def versions(self, kind: str, name: str) -> list[Version]:
         """Every version of a name, oldest first."""

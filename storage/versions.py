@@ -2,6 +2,7 @@
 
 A version is a small file `versions/<kind>/<name>/<number>.json` that is created only if it
 is absent. Two publishers that want the same number cannot both have it: the loser takes the next.
+A tag (`storage/tags.py`) stands wherever a name can.
 """
 
 import json
@@ -15,9 +16,11 @@ from typing import Any
 
 from storage.errors import ConflictError, CorruptError, NotFoundError
 from storage.files import NAME_PATTERN, Files, check_name
+from storage.tags import Tag, Tags
 
 _TRIES = 200
-_NUMBER = re.compile(r"([0-9]{8})\.json")
+NUMBER_PATTERN = re.compile(r"([0-9]{8})\.json")
+"""Names of the files that hold a version, or a version of a tag."""
 KINDS = ("dataset", "scored", "subset")
 """What can have a name: data sets, the score columns of a data set, subsets."""
 
@@ -45,23 +48,45 @@ class Versions:
     def __init__(self, files: Files) -> None:
         """Use the bytes of one store."""
         self._files = files
+        self.tags = Tags(files)
 
-    def publish(self, kind: str, name: str, artifact: str, recipe: Mapping[str, Any] | None = None) -> Version:
+    def publish(
+        self,
+        kind: str,
+        name: str,
+        artifact: str,
+        recipe: Mapping[str, Any] | None = None,
+        *,
+        after: Version | None = None,
+    ) -> Version:
         """Make an artifact the name's next version, unless it is the newest one already.
+
+        Args:
+            kind: one of `KINDS`.
+            name: the name; a tag of this kind cannot be one.
+            artifact: id of the artifact.
+            recipe: the recipe of the run that made it, where there was one.
+            after: publish only if this is the newest version; for what was made by changing that version.
 
         Returns:
             The new version, or the newest one if that points to this artifact.
 
         Raises:
-            ConflictError: other writers took every number this call tried for.
+            ValueError: the name cannot be one, or is a tag.
+            ConflictError: other writers took every number this call tried for, or one came after `after`.
         """
         check_name(name)
+        tag = self.tags.newest(kind, name)
+        if tag is not None:
+            raise ValueError(f"{name!r} is a tag, now of {tag.reference}; publish under another name")
         for attempt in range(_TRIES):
             number = self.newest(kind, name)
             if number:
                 newest = self._read(kind, name, number)
                 if newest.artifact == artifact:
                     return newest
+            if after is not None and number != after.number:
+                raise ConflictError(f"{after} is no longer the newest version of {name!r}: another writer published")
             version = Version(
                 kind=kind,
                 name=name,
@@ -79,7 +104,9 @@ class Versions:
     def newest(self, kind: str, name: str) -> int:
         """The highest number of a name; 0 if it has none."""
         numbers = [
-            int(found[1]) for found in map(_NUMBER.fullmatch, self._files.names(f"versions/{kind}/{name}")) if found
+            int(found[1])
+            for found in map(NUMBER_PATTERN.fullmatch, self._files.names(f"versions/{kind}/{name}"))
+            if found
         ]
         return max(numbers, default=0)
 
@@ -92,7 +119,7 @@ class Versions:
         return [self._read(kind, name, number) for number in range(1, self.newest(kind, name) + 1)]
 
     def find(self, kind: str, reference: str) -> Version:
-        """The version that `name`, `name@latest` or `name@3` stands for.
+        """The version that `name`, `name@latest` or `name@3` stands for; a tag's own numbers are those of its moves.
 
         Raises:
             ValueError: the reference is not of that form.
@@ -101,7 +128,10 @@ class Versions:
         name, number = parse_reference(reference)
         newest = self.newest(kind, name)
         if not newest:
-            known = ", ".join(self.names(kind)) or "none yet"
+            tag = self.tags.find(kind, name, number)
+            if tag is not None:
+                return self._read(kind, tag.name, tag.version)
+            known = ", ".join([*self.names(kind), *self.tags.names(kind)]) or "none yet"
             raise NotFoundError(f"there is no {kind} named {name!r}; the store has {known}")
         if number is None:
             return self._read(kind, name, newest)
@@ -111,6 +141,26 @@ class Versions:
                 + (f"{name}@1" if newest == 1 else f"{name}@1 to {name}@{newest}")
             )
         return self._read(kind, name, number)
+
+    def knows(self, kind: str, name: str) -> bool:
+        """Whether a name has a version of this kind, or is a tag of one."""
+        return bool(self.newest(kind, name)) or self.tags.newest(kind, name) is not None
+
+    def tag(self, kind: str, tag: str, reference: str) -> Tag:
+        """Let a tag stand for a version from now on.
+
+        Returns:
+            The tag as it now is: moved on by one, or as it was if it stands for that version already.
+
+        Raises:
+            ValueError: the tag cannot be a name, or is one of this kind.
+            NotFoundError: there is no such version.
+        """
+        check_name(tag)
+        version = self.find(kind, reference)
+        if self.newest(kind, tag):
+            raise ValueError(f"{tag!r} is the name of a {kind}, so it cannot be a tag of one; choose another")
+        return self.tags.move(kind, tag, version.name, version.number)
 
     def _read(self, kind: str, name: str, number: int) -> Version:
         try:

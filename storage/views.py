@@ -128,7 +128,7 @@ class Views:
     def _version(self, schema: str, reference: str) -> Version:
         kind = _kind(schema)
         name = reference.partition("@")[0]
-        if name in self._versions.names(kind):
+        if self._versions.knows(kind, name):
             try:
                 return self._versions.find(kind, reference)
             except ValueError as error:

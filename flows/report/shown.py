@@ -26,6 +26,18 @@ def print_names(store: Store, console: Console) -> None:
     print_rows("Names in the store", rows, console)
 
 
+def print_tags(store: Store, console: Console) -> None:
+    """Every tag with the version that it stands for."""
+    rows = [
+        {"tag": tag.tag, "kind": kind, "is": tag.reference, "since": tag.created_at[:16].replace("T", " ")}
+        for kind in KINDS
+        for tag in store.tags(kind)
+    ]
+    if not rows:
+        console.print("The store has no tags yet; `tamis tag digits-clean@1 production` makes one.")
+    print_rows("Tags in the store", rows, console)
+
+
 def print_version(store: Store, reference: str, console: Console, *, recipe: bool) -> None:
     """All versions of a name; or one version with its counts and lineage.
 
@@ -33,6 +45,11 @@ def print_version(store: Store, reference: str, console: Console, *, recipe: boo
         NotFoundError: no kind has such a name or version.
     """
     name, number = parse_reference(reference)
+    tagged = [kind for kind in KINDS if name not in store.names(kind) and store.knows(kind, name)]
+    for kind in tagged:
+        _print_one(store, store.version(kind, reference), console, recipe=recipe)
+    if tagged:
+        return
     kinds = [kind for kind in KINDS if name in store.names(kind)]
     if not kinds:
         known = sorted({one for kind in KINDS for one in store.names(kind)})

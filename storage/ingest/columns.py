@@ -6,11 +6,13 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from storage.contract import KEY
 from storage.errors import SourceError
+from storage.ingest.decode import decoded_images
 from storage.ingest.source import Header
-from storage.schemas import RESERVED, Feature, FeatureKind, Roles
+from storage.schemas import RESERVED, Feature, FeatureKind, ImageFit, Roles
 from storage.splits import spelled_splits
 
 _NAMED = (KEY, *RESERVED)
@@ -30,6 +32,31 @@ class Arrangement:
     """Type of each of our columns as it is checked; images are still lists."""
     features: tuple[Feature, ...]
     metadata: tuple[str, ...]
+    encoded: tuple[str, ...] = ()
+    """Image columns whose rows are encoded, and must be decoded before they are arranged."""
+    image_fit: ImageFit = "exact"
+
+    def decode(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.object_] | None]:
+        """Rows of the source with their images decoded.
+
+        Returns:
+            The rows, and (N,) the rule that each row's images break; None where all are good or none is encoded.
+        """
+        broken: NDArray[np.object_] | None = None
+        for name in self.encoded:
+            shape = next(feature.shape for feature in self.features if feature.name == name)
+            images, rules = decoded_images(frame[name], shape, self.image_fit)
+            frame = frame.with_columns(images)
+            if broken is None or rules is None:
+                broken = rules if broken is None else broken
+            else:
+                broken = np.where(broken == None, rules, broken)  # noqa: E711 (elementwise)
+        return frame, broken
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Bytes of a row's images once they are decoded; 0 where none is encoded."""
+        return sum(int(np.prod(feature.shape)) for feature in self.features if feature.name in self.encoded)
 
     def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows of the source under our names and types; what cannot be cast is null.
@@ -77,6 +104,7 @@ def arrange_columns(header: Header, roles: Roles, location: str) -> Arrangement:
     Raises:
         SourceError: a column is not there, has two roles, or has a type that its role cannot use.
     """
+    _check_names(header, location)
     named = _named_roles(header, roles, location)
     kinds = _feature_kinds(header, roles, location, set(named.values()))
     metadata = _metadata_names(header, {*named.values(), *kinds}, location)
@@ -97,7 +125,20 @@ def arrange_columns(header: Header, roles: Roles, location: str) -> Arrangement:
             for name, kind in kinds.items()
         ),
         metadata=tuple(metadata),
+        encoded=tuple(name for name in kinds if header.columns[name] == pl.Binary),
+        image_fit=roles.image_fit,
     )
+
+
+def _check_names(header: Header, location: str) -> None:
+    """Names must differ in more than case, since SQL does not tell cases apart, and be printable."""
+    seen: dict[str, str] = {}
+    for name in header.columns:
+        if not name.strip() or not name.isprintable():
+            raise SourceError(f"{location} has a column named {name!r}; give it a printable name")
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            raise SourceError(f"columns {other!r} and {name!r} of {location} differ in case alone; rename one")
 
 
 def _named_roles(header: Header, roles: Roles, location: str) -> dict[str, str]:
@@ -115,9 +156,11 @@ def _named_roles(header: Header, roles: Roles, location: str) -> dict[str, str]:
         if source is None:
             continue
         if source not in header.columns:
-            raise SourceError(f"{role} column {source!r} is not in {location}; it has {_listing(header.columns)}")
+            raise SourceError(f"{role} column {source!r} is not in {location}; it has {listing(header.columns)}")
         if source in named.values():
             raise SourceError(f"column {source!r} of {location} has two roles; give it one")
+        if source in header.nested:
+            raise SourceError(f"{role} column {source!r} of {location} holds lists or objects; it must hold one value")
         named[ours] = source
     if "clean_label" in named and "label" not in named:
         raise SourceError(f"{location} has a clean_label column declared but no label column")
@@ -129,14 +172,14 @@ def _feature_kinds(header: Header, roles: Roles, location: str, with_role: set[s
     chosen = _resolve("feature", roles.features, header, location, with_role)
     if not chosen:
         raise SourceError(
-            f"no feature columns of {location} are named; it has {_listing(header.columns)} "
+            f"no feature columns of {location} are named; it has {listing(header.columns)} "
             "('*' takes all that have no role)"
         )
     texts = _resolve("text", roles.text, header, location, with_role)
     strangers = [name for name in texts if name not in chosen]
     if strangers:
         raise SourceError(f"text column {strangers[0]!r} of {location} is not among the features; add it to them")
-    taken = [name for name in chosen if name in _NAMED]
+    taken = [name for name in chosen if name.casefold() in _NAMED]
     if taken:
         raise SourceError(f"feature column {taken[0]!r} of {location} has a name that tamis uses itself; rename it")
     shape = roles.image_shape
@@ -145,6 +188,8 @@ def _feature_kinds(header: Header, roles: Roles, location: str, with_role: set[s
     kinds = {name: _kind(name, header, roles, name in texts, location) for name in chosen}
     if shape is not None and "image" not in kinds.values():
         raise SourceError(f"image_shape is {shape}, but no feature column of {location} holds lists of bytes")
+    if roles.image_fit == "resize" and not any(header.columns[name] == pl.Binary for name in kinds):
+        raise ValueError(f"image_fit has no effect, since no feature column of {location} holds encoded images")
     return kinds
 
 
@@ -157,13 +202,23 @@ def _resolve(what: str, patterns: Sequence[str], header: Header, location: str, 
         free = [name for name in header.columns if name not in with_role]
         matches = [pattern] if pattern in free else [name for name in free if fnmatchcase(name, pattern)]
         if not matches:
-            raise SourceError(f"{what} column {pattern!r} is not in {location}; it has {_listing(header.columns)}")
+            raise SourceError(f"{what} column {pattern!r} is not in {location}; it has {listing(header.columns)}")
         found.update(matches)
     return dict.fromkeys(name for name in header.columns if name in found)
 
 
 def _kind(name: str, header: Header, roles: Roles, is_text: bool, location: str) -> FeatureKind:
     dtype = header.columns[name]
+    if name in header.nested:
+        raise SourceError(
+            f"feature column {name!r} of {location} holds lists or objects, which no model reads; leave it out"
+        )
+    if dtype == pl.Binary:
+        if roles.image_shape is None:
+            raise SourceError(
+                f"feature column {name!r} of {location} holds bytes; if they are encoded images, say their image_shape"
+            )
+        return "image"
     if isinstance(dtype, pl.List | pl.Array):
         if roles.image_shape is None:
             raise SourceError(
@@ -194,6 +249,8 @@ def _kind(name: str, header: Header, roles: Roles, is_text: bool, location: str)
 def _stored_type(header: Header, name: str, kind: FeatureKind) -> pl.DataType:
     """Numbers of a text file are floats, since a fraction may come late; truth values are 0 and 1."""
     dtype = header.columns[name]
+    if dtype == pl.Binary and kind == "image":
+        return pl.List(pl.UInt8())
     if kind in ("category", "text"):
         return pl.String()
     if dtype == pl.Boolean:
@@ -237,7 +294,7 @@ def _metadata_names(header: Header, used: set[str], location: str) -> dict[str, 
     for name in header.columns:
         if name in used:
             continue
-        ours = f"{name}_original" if name in _NAMED else name
+        ours = f"{name}_original" if name.casefold() in _NAMED else name
         if ours in kept or (ours != name and ours in header.columns):
             raise SourceError(
                 f"{location} has both {name!r} and {ours!r}; tamis uses the first name itself, rename one"
@@ -254,6 +311,7 @@ def _is_text(dtype: pl.DataType) -> bool:
     return dtype in (pl.String, pl.Categorical, pl.Enum)
 
 
-def _listing(names: Mapping[str, object]) -> str:
+def listing(names: Mapping[str, object]) -> str:
+    """The first names, and how many more there are."""
     listed = ", ".join(list(names)[:_LISTED])
     return f"{listed} and {len(names) - _LISTED} more" if len(names) > _LISTED else listed

@@ -5,11 +5,13 @@ whether any could be equal; only then the ids themselves are compared, and only 
 repeated id are written again. So equal hashes of different ids never merge two rows.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from storage.artifacts import Draft
@@ -53,6 +55,21 @@ class Parts:
         self._parts.append(part)
         self._hashes.append(_id_hashes(frame["example_id"]))
 
+    def among(self, stored: Sequence[Path], column: str) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        """Rows whose value in a column, nulls aside, is in the same column of other files; no other column is read.
+
+        Yields:
+            The number of a part that holds such rows, and (N,) which of its rows they are.
+        """
+        if not stored or not self._parts:
+            return
+        hashes = np.concatenate([_id_hashes(self._column(part, column).drop_nulls()) for part in self._parts])
+        found = pl.concat(_candidates(stored, column, np.sort(hashes)))
+        for place, part in enumerate(self._parts if len(found) else ()):
+            chosen = self._column(part, column).is_in(found.implode()).fill_null(value=False).to_numpy()
+            if chosen.any():
+                yield place, chosen
+
     def settle(self, drop: Callable[[pl.DataFrame, NDArray[np.int64]], None] | None) -> None:
         """Make every id unique.
 
@@ -69,10 +86,32 @@ class Parts:
             return
         seen: dict[str, int] = {}
         for place, part in enumerate(self._parts):
-            ids = pl.read_parquet(self._draft.path(part.filename), columns=["example_id"])["example_id"]
-            numbers = _occurrences(ids, repeated, seen)
+            numbers = _occurrences(self._column(part, "example_id"), repeated, seen)
             if (numbers > 1).any():
                 self._parts[place] = self._rewrite(part, numbers, drop)
+
+    def repeats(self, column: str) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        """Rows whose value in a column an earlier row has, nulls aside.
+
+        Yields:
+            The number of a part that holds such rows, and (N,) which of its rows they are.
+        """
+        hashes = [_id_hashes(self._column(part, column).drop_nulls()) for part in self._parts]
+        every = np.sort(np.concatenate(hashes)) if hashes else np.empty(0, dtype=np.uint64)
+        repeated = np.unique(every[1:][every[1:] == every[:-1]])
+        del hashes, every
+        seen: dict[str, int] = {}
+        for place, part in enumerate(self._parts if len(repeated) else ()):
+            values = self._column(part, column)
+            repeats = (_occurrences(values, repeated, seen) > 1) & values.is_not_null().to_numpy()
+            if repeats.any():
+                yield place, repeats
+
+    def discard(
+        self, place: int, chosen: NDArray[np.bool_], drop: Callable[[pl.DataFrame, NDArray[np.int64]], None]
+    ) -> None:
+        """Take rows out of a part, and hand them with their places in the source to `drop`."""
+        self._parts[place] = self._rewrite(self._parts[place], np.where(chosen, 2, 0), drop)
 
     def hand_over(self) -> Iterator[Part]:
         """Give the files to the draft, one after the other."""
@@ -95,6 +134,9 @@ class Parts:
         self._write(part, frame.filter(~repeats))
         return replace(part, rows=places[~repeats])
 
+    def _column(self, part: Part, name: str) -> pl.Series:
+        return pl.read_parquet(self._draft.path(part.filename), columns=[name], glob=False)[name]
+
     def _write(self, part: Part, frame: pl.DataFrame) -> None:
         frame.write_parquet(self._draft.path(part.filename), compression="zstd", compression_level=1)
 
@@ -102,6 +144,18 @@ class Parts:
 def _id_hashes(ids: pl.Series) -> NDArray[np.uint64]:
     """(N,) hashes that are compared within one process only."""
     return ids.hash().to_numpy()
+
+
+def _candidates(stored: Sequence[Path], column: str, hashes: NDArray[np.uint64]) -> Iterator[pl.Series]:
+    """Values in a column of files whose hash is among sorted ones; at least one series, maybe empty."""
+    for path in stored:
+        yield pl.read_parquet(path, columns=[column], n_rows=0, glob=False)[column]
+        for batch in pq.ParquetFile(path).iter_batches(columns=[column]):
+            values = pl.Series(column, batch.column(0)).drop_nulls()
+            own = _id_hashes(values)
+            if len(hashes) and len(own):
+                places = np.searchsorted(hashes, own).clip(max=len(hashes) - 1)
+                yield values.filter(hashes[places] == own)
 
 
 def _occurrences(ids: pl.Series, repeated: NDArray[np.uint64], seen: dict[str, int]) -> NDArray[np.int64]:

@@ -1,14 +1,11 @@
 """Source: where examples come from, and what every format's reader must offer."""
 
-import glob
 import hashlib
 import importlib
 import json
 import math
-import pkgutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol, cast
 
 import numpy as np
@@ -18,6 +15,7 @@ from numpy.typing import NDArray
 from storage.errors import SourceError
 from storage.files import Files
 from storage.ingest import formats
+from storage.ingest.location import existing_file, format_of, known_formats, matching_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +23,18 @@ class Source:
     """A place that examples are read from."""
 
     location: str
-    """A path, or a bundled set such as `sklearn:digits`."""
+    """A file, a pattern, a directory, or a set such as `sklearn:digits`."""
     format: str | None = None
-    """`csv`, `parquet` or `sklearn`; None takes the prefix before a colon, or the file's extension."""
+    """A format's name, such as `csv`; None takes the prefix before a colon, the file's ending, or what a directory
+    holds."""
+    labels: str | None = None
+    """A second file or pattern whose columns are joined to the rows, such as labels by several people."""
+    label_key: str | None = None
+    """Column, of the same name in both, by which they are joined; its values are distinct in the second file."""
+
+    def __post_init__(self) -> None:
+        if (self.labels is None) != (self.label_key is None):
+            raise ValueError("labels and label_key go together: the second file, and the column that joins it")
 
     def kind(self) -> str:
         """The format's name.
@@ -35,14 +42,14 @@ class Source:
         Raises:
             SourceError: there is no such format; the message lists those there are.
         """
+        if self.format is None:
+            return format_of(self.location)
         known = known_formats()
-        prefix, _, _ = self.location.partition(":")
-        guess = prefix if prefix in known else Path(self.location).suffix.lstrip(".").lower()
-        found = guess if self.format is None else self.format
-        if found not in known:
-            what = f"format {found!r}" if found else "no format can be seen from the name"
-            raise SourceError(f"cannot read {self.location}: {what}; known formats are {', '.join(known)}")
-        return found
+        if self.format not in known:
+            raise SourceError(
+                f"cannot read {self.location}: format {self.format!r}; known formats are {', '.join(known)}"
+            )
+        return self.format
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +62,8 @@ class Header:
     """Whether the types are a guess from the first rows of a text file."""
     mostly_numbers: Collection[str] = ()
     """Text columns in whose first rows more than half of the cells are numbers."""
+    nested: Collection[str] = ()
+    """Text columns that hold lists or objects, as JSON text: metadata, for no role takes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +71,7 @@ class Rejected:
     """A row that its reader could not turn into values."""
 
     source_row: int
+    """Place in the source, as in `Block.rows`."""
     rule: str
     """Name of the contract's rule that it breaks."""
     row: str
@@ -74,11 +84,15 @@ class Block:
 
     frame: pl.DataFrame
     rows: NDArray[np.int64]
-    """(N,) place in the source of each row of `frame`, counted from 1."""
+    """(N,) place in the source of each row of `frame`, counted from 1 over all its files."""
     rejected: tuple[Rejected, ...] = field(default=())
     """Rows that lie among these and are not in `frame`."""
     fraction: float
     """Share of the source read so far, in [0, 1]."""
+    file: str | None = None
+    """Which of several files the rows are from; None where there is only one."""
+    before: int = 0
+    """Places of the files before this one: what to take off a place to have it within its file."""
 
 
 class Format(Protocol):
@@ -97,14 +111,14 @@ class Format(Protocol):
         """SHA-256 of the content, in hexadecimal digits."""
 
 
-def known_formats() -> list[str]:
-    """Names of the formats, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(formats.__path__))
-
-
 def open_format(source: Source) -> Format:
-    """The module that reads a source."""
-    return cast(Format, importlib.import_module(f"{formats.__name__}.{source.kind()}"))
+    """What reads a source: its format's module, joined with the labels of a second file where there are some."""
+    reader = cast(Format, importlib.import_module(f"{formats.__name__}.{source.kind()}"))
+    if source.labels is None or source.label_key is None:
+        return reader
+    from storage.ingest.joined import Joined
+
+    return cast(Format, Joined(reader, source.labels, source.label_key))
 
 
 def fingerprint(source: Source, files: Files | None = None) -> str:
@@ -120,49 +134,47 @@ def fingerprint(source: Source, files: Files | None = None) -> str:
     Raises:
         SourceError: the source is missing or its format unknown.
     """
-    module = open_format(source)
-    paths = matching_files(source.location)
+    kind = source.kind()
+    module = cast(Format, importlib.import_module(f"{formats.__name__}.{kind}"))
+    found = _remembered(module, source.location, kind, files)
+    if source.labels is None:
+        return found
+    labels = fingerprint(Source(location=source.labels), files)
+    return hashlib.sha256(json.dumps([found, labels, source.label_key]).encode()).hexdigest()
+
+
+def _remembered(module: Format, location: str, kind: str, files: Files | None) -> str:
+    """A format's fingerprint of a location, from the store's memory where the files are as they were."""
+    paths = matching_files(location)
     if files is None or not paths:
-        return module.fingerprint(source.location)
+        return module.fingerprint(location)
     seen = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
-    key = json.dumps([path for path, _, _ in seen])
+    key = json.dumps([kind, *(path for path, _, _ in seen)])
     place = f"fingerprints/{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
     if files.exists(place):
         remembered = json.loads(files.read(place))
         if remembered.get("seen") == seen:
             return str(remembered["fingerprint"])
-    found = module.fingerprint(source.location)
+    found = module.fingerprint(location)
     files.replace(place, json.dumps({"seen": seen, "fingerprint": found}).encode())
     return found
 
 
-def matching_files(location: str) -> list[Path]:
-    """Files that a path or a pattern such as `data/part-*.parquet` names, sorted; empty if there are none."""
-    path = Path(location)
-    if path.is_file():
-        return [path]
-    if not glob.has_magic(location):
-        return []
-    return sorted(found for found in map(Path, glob.glob(location)) if found.is_file())
-
-
-def existing_file(location: str) -> Path:
-    """The path of a source that is one file; SourceError if it is not there."""
-    path = Path(location)
-    if not path.exists():
-        raise SourceError(f"there is no file {location}")
-    if not path.is_file():
-        raise SourceError(f"{location} is not a file")
-    return path
-
-
-def file_fingerprint(location: str) -> str:
+def file_fingerprint(location: str, kind: str | None = None) -> str:
     """SHA-256 of a file's bytes; of several files, the SHA-256 of theirs in order of their names."""
     digests = []
-    for path in matching_files(location) or [existing_file(location)]:
+    for path in matching_files(location, kind) or [existing_file(location)]:
         with path.open("rb") as stream:
             digests.append(hashlib.file_digest(stream, "sha256").hexdigest())
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def frame_fingerprint(frame: pl.DataFrame) -> str:
+    """SHA-256 of a frame's column names, types and values."""
+    digest = hashlib.sha256(repr(list(frame.schema.items())).encode())
+    for batch in frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).to_batches():
+        digest.update(batch.serialize())
+    return digest.hexdigest()
 
 
 def row_json(row: Mapping[str, object]) -> str:
@@ -175,4 +187,6 @@ def _plain(value: object) -> object:
         return str(value)
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list) else value

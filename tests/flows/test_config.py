@@ -41,7 +41,7 @@ def test_overrides_are_read_as_toml_or_as_text():
         ("sed=7", r"unknown key 'sed' in the recipe; did you mean 'seed'\?; known keys are arms, columns"),
         (
             "source.locaton=x",
-            r"unknown key 'locaton' in source; did you mean 'location'\?; known keys are format, location",
+            r"unknown key 'locaton' in source; did you mean 'location'\?; known keys are format",
         ),
         ("seed='x'", r"seed: Expected 'int', got 'str'"),
         ("seeds=0", r"seeds must be at least 1, got 0"),

@@ -68,3 +68,21 @@ def test_a_subset_takes_as_many_steps_as_the_full_data_when_told_to():
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Training(**settings)
+
+
+def test_threads_are_set_inside_a_block_and_put_back():
+    import torch
+
+    from learners.threads import computing_threads
+
+    before = torch.get_num_threads()
+    with computing_threads(1):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+    with pytest.raises(RuntimeError), computing_threads(before + 1):
+        raise RuntimeError
+    assert torch.get_num_threads() == before
+    with computing_threads(None):
+        assert torch.get_num_threads() == before
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        Training(threads=0)

@@ -42,6 +42,18 @@ def ingest(
     seed: int = 0,
     name: str = "toys",
 ) -> Ingested:
+    return ingest_source(root, Source(location=str(location)), roles, contract, splits, seed, name)
+
+
+def ingest_source(
+    root: Path,
+    source: Source,
+    roles: Roles = XY,
+    contract: Contract | None = None,
+    splits: SplitFractions | None = None,
+    seed: int = 0,
+    name: str = "toys",
+) -> Ingested:
     files = Files(root / "store")
     artifacts = Artifacts(files)
     request = Request(kind="dataset", settings={"run": len(artifacts.ids())})
@@ -50,7 +62,7 @@ def ingest(
             ingest_examples(
                 draft,
                 name=name,
-                source=Source(location=str(location)),
+                source=source,
                 roles=roles,
                 splits=splits or SplitFractions(),
                 contract=contract or Contract(),

@@ -56,7 +56,9 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_an_unknown_format_lists_the_known_ones(tmp_path):
     path = csv_file(tmp_path, "x,y\n1,2\n", "toys.xlsx")
-    with pytest.raises(SourceError, match="format 'xlsx'; known formats are csv, parquet, sklearn"):
+    with pytest.raises(
+        SourceError, match="format 'xlsx'; known formats are arrow, csv, huggingface, images, jsonl, npz"
+    ):
         ingest(tmp_path, path)
     with pytest.raises(SourceError, match="format 'feather'; known formats are"):
         fingerprint(Source(location="toys.csv", format="feather"))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from storage.contract import Contract
 from storage.errors import ContractError, SourceError
-from storage.ingest.formats import csv as csv_format
+from storage.ingest import delimited as csv_format
 from storage.schemas import Roles
 from tests.storage.sources import XY, csv_file, ingest
 

@@ -359,7 +359,7 @@ def test_two_columns_that_differ_in_case_are_refused(scored_shop: Shop) -> None:
     dataset = scored_shop.versions.find("dataset", "toy").artifact
     scores = write_scores(scored_shop.artifacts, dataset, "x", {"toy:0": 1.0})
     write_scored(scored_shop.artifacts, scored_shop.versions, "toy", dataset, {"x": scores, "X": scores})
-    with pytest.raises(QueryError, match="columns 'X' and 'x', which SQL cannot tell apart"):
+    with pytest.raises(QueryError, match="columns 'x' and 'X', which SQL cannot tell apart"):
         scored_shop.ask("SELECT x FROM scored.toy")
 
 
