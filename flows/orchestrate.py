@@ -5,8 +5,10 @@ Everything that imports Prefect is here. Reuse is decided by the store, not by P
 
 import logging
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 QUIET = {
@@ -20,6 +22,8 @@ QUIET = {
 """Prefect's settings where the user has not set them: a temporary server works in silence."""
 for _name, _value in QUIET.items():
     os.environ.setdefault(_name, _value)
+if "PREFECT_HOME" not in os.environ and not os.access(Path.home(), os.W_OK):
+    os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="tamis-prefect-")
 
 from prefect import flow, get_run_logger, task  # noqa: E402 (settings are read at import)
 from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
