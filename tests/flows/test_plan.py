@@ -51,7 +51,7 @@ def test_a_source_is_known_by_its_content_not_by_its_place(tmp_path):
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("x,label\n1,a\n2,b\n3,a\n")
     store = Store.create(tmp_path / "store")
-    columns = ("columns={features=['x'], label='label'}", "model.method=mlp")
+    columns = ("columns={features=['x'], label='label'}", "model={method='mlp'}")
     first, second = (
         ids(small_recipe(f"source.location={tmp_path / name}", *columns), store) for name in ("a.csv", "b.csv")
     )
