@@ -168,8 +168,9 @@ class Draft:
         self._files.prune(_place(self.request.id))
 
     def release(self) -> None:
-        """Let go of the private place, published or not."""
+        """Let go of the private place, published or not; one without files goes."""
         self._files.release(self.directory)
+        self._files.prune(self.directory)
 
 
 class Artifacts:

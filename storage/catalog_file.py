@@ -30,10 +30,10 @@ _LEFT_OUT = {"schema": pl.String, "name": pl.String, "reason": pl.String}
 def publish_catalog(files: Files, artifacts: Artifacts, versions: Versions) -> int:
     """Write the catalogue anew and put it in place of the old one.
 
-    It has a view for each name (its newest version) and each version (`scored."fashion@3"`), and the tables of
-    `catalog`. These stand in the main schema: the file's own name makes `catalog.versions` mean the table
-    `versions` in it, and a schema named like the file would be ambiguous. What cannot be made into a view (a
-    damaged file, two names that differ in case alone) stands in `catalog.left_out` with the reason.
+    It has a view for each tag, each name (its newest version) and each version (`scored."fashion@3"`), and the
+    tables of `catalog`. These stand in the main schema: the file's own name makes `catalog.versions` mean the
+    table `versions` in it, and a schema named like the file would be ambiguous. What cannot be made into a view
+    (a damaged file, two names that differ in case alone) stands in `catalog.left_out` with the reason.
 
     Returns:
         The number of views.
@@ -76,9 +76,11 @@ def _write(path: str, views: Views, artifacts: Artifacts, versions: Versions) ->
 
 
 def _names(versions: Versions) -> Iterator[tuple[str, str]]:
-    """Schema and name of every view: each name, then each of its versions."""
+    """Schema and name of every view: tags, then each name and each of its versions."""
     for schema in SCHEMAS:
         kind = "dataset" if schema == "quarantine" else schema
+        for tag in versions.tags.names(kind):
+            yield schema, tag
         for name in versions.names(kind):
             yield schema, name
             for number in range(1, versions.newest(kind, name) + 1):

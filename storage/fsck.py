@@ -16,7 +16,7 @@ from storage.errors import CorruptError, TamisError
 from storage.files import PRIVATE_PATTERN, TEMPORARY, Files
 from storage.versions import KINDS, NUMBER_PATTERN, Versions
 
-KNOWN = ("artifacts", "catalog.duckdb", "checkpoints", "fingerprints", "runs", "store.json", "tags", "versions")
+KNOWN = ("artifacts", "checkpoints", "fingerprints", "published", "runs", "store.json", "tags", "versions")
 """What a store's directory holds, temporary files aside."""
 
 Severity = Literal["damage", "foreign", "leftover"]
@@ -80,7 +80,8 @@ class _Checker:
         for name in sorted(path.name for path in self._files.root.iterdir()):
             if name not in (*KNOWN, TEMPORARY):
                 yield _foreign(name)
-        for path in self._files.children(TEMPORARY):
+        private = [path for path in self._files.children("published") if PRIVATE_PATTERN.fullmatch(path[10:])]
+        for path in (*self._files.children(TEMPORARY), *private):
             if not self._files.is_held(path):
                 yield _leftover(path, "is a half-written file")
 

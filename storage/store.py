@@ -126,6 +126,10 @@ class Store:
         found = (self._versions.tags.newest(kind, tag) for tag in self._versions.tags.names(kind))
         return [one for one in found if one is not None]
 
+    def tag_moves(self, kind: str, tag: str) -> list[Tag]:
+        """Everything that a tag has stood for, oldest first; empty if there is no such tag."""
+        return self._versions.tags.all(kind, tag)
+
     def knows(self, kind: str, name: str) -> bool:
         """Whether a name has a version of this kind, or is a tag of one."""
         return self._versions.knows(kind, name)

@@ -112,7 +112,8 @@ class Sweep:
         return reached
 
     def _private_places(self) -> list[str]:
-        children = (path for one in self._files.children("artifacts") for path in self._files.children(one))
+        parents = (*self._files.children("artifacts"), "published")
+        children = (path for one in parents for path in self._files.children(one))
         return [path for path in children if PRIVATE_PATTERN.fullmatch(path.rpartition("/")[2])]
 
     def _waste(self, what: str, path: str, listed: Collection[str]) -> Waste:

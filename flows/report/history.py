@@ -12,6 +12,7 @@ from storage.artifacts import Artifacts, Record
 from storage.errors import NotFoundError
 from storage.lineage import Change, changed_requests
 from storage.store import Store
+from storage.tags import Tag
 from storage.versions import KINDS, Version
 
 _MOST_CHANGES = 3
@@ -20,12 +21,17 @@ _SECTIONS = {"selector": "selection", "scorer": "scorers", "learner": "learners"
 
 
 def print_history(store: Store, name: str, last: int, console: Console) -> None:
-    """Versions of a name, newest first, one table for each kind that has it.
+    """Versions of a name, or moves of a tag, newest first, one table for each kind that has it.
 
     Raises:
         NotFoundError: no kind has such a name.
     """
     kinds = [kind for kind in KINDS if name in store.names(kind)]
+    moves = {kind: store.tag_moves(kind, name) for kind in KINDS if kind not in kinds}
+    for kind, tags in moves.items():
+        print_rows(f"{kind} tag {name}", [_move_row(tag) for tag in reversed(tags[-last:])], console)
+    if not kinds and any(moves.values()):
+        return
     if not kinds:
         known = sorted({one for kind in KINDS for one in store.names(kind)})
         raise NotFoundError(f"there is nothing named {name!r}; the store has {', '.join(known) or 'no names yet'}")
@@ -62,6 +68,10 @@ def history_rows(store: Store, kind: str, versions: list[Version], last: int) ->
             }
         )
     return rows
+
+
+def _move_row(tag: Tag) -> Row:
+    return {"tag": str(tag), "created": tag.created_at[:16].replace("T", " "), "is": tag.reference}
 
 
 class _Remembering(Artifacts):
