@@ -342,15 +342,30 @@ def _perform(store: "Store", steps: Sequence[Any], progress_bars: Callable[..., 
             run_step(store, step, None, bars)
 
 
+def _for_shell(text: str) -> str:
+    """A text as one shell word: in double quotes where that changes nothing in it."""
+    import shlex
+
+    return shlex.quote(text) if any(sign in text for sign in '"$`\\') else f'"{text}"'
+
+
 def _print_next(say: Callable[..., None], store: "Store", recipe: "Recipe") -> None:
-    """Three commands that lead on from this run."""
+    """Three commands that lead on from this run, ready for the shell."""
+    import shlex
+
+    from flows import resolve
+    from storage.views import quoted_name
+
     command = sys.argv[0] if os.sep in sys.argv[0] and not Path(sys.argv[0]).is_absolute() else "tamis"
-    where = "" if str(store.root) == str(Path("./tamis-store").absolute()) else f" --store {store.root}"
+    usual = str(store.root) == str(Path("./tamis-store").absolute())
+    where = "" if usual else f" --store {shlex.quote(str(store.root))}"
     lines = [f"{command} show {recipe.name}{where}"]
     if recipe.scorers:
-        score = list(recipe.scorers)[-1]
-        query = f"SELECT example_id, label, {score} FROM scored.{recipe.name} ORDER BY {score} DESC NULLS LAST LIMIT 5"
-        lines.insert(0, f'{command} sql "{query}"{where}')
+        name, config = list(recipe.scorers.items())[-1]
+        score, data = (one if one.isidentifier() else quoted_name(one) for one in (name, recipe.name))
+        order = "ASC" if resolve.method_class("scorer", config.method).high_means == "clean" else "DESC"
+        query = f"SELECT example_id, label, {score} FROM scored.{data} ORDER BY {score} {order} NULLS LAST LIMIT 5"
+        lines.insert(0, f"{command} sql {_for_shell(query)}{where}")
     if recipe.selection is not None:
         subset = store.version("subset", recipe.selection.subset)
         lines[-1] = f"{command} show {subset}{where}"

@@ -36,7 +36,9 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
                 "counts": dataset.record.meta["counts"],
                 "train_examples": len(dataset.index("train")),
                 "noise": None if wrong is None else {"wrong": int(wrong.sum()), "realised_rate": float(wrong.mean())},
-                "detection": [] if wrong is None or not wrong.any() else _detection(store, request, wrong),
+                "detection": []
+                if wrong is None or not wrong.any() or wrong.all()
+                else _detection(store, request, wrong),
                 "classes": _class_counts(store, request, dataset),
                 "arms": _arms(store, request),
                 "cost": _cost(store, request),

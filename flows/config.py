@@ -6,6 +6,7 @@ every default has one home: the method's file.
 
 import copy
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -20,11 +21,14 @@ from storage.contract import Contract
 from storage.errors import NotFoundError
 from storage.files import check_name
 from storage.ingest.source import Source
-from storage.schemas import Roles
+from storage.schemas import RESERVED, Roles
 from storage.splits import SplitFractions
 
 T = TypeVar("T")
 Settings = Mapping[str, Any]
+
+SCORE_SUFFIXES = ("se", "flagged", "suggested_label", "confidence", "never_learnt")
+"""What follows a score's name in its further columns of `scored.*`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +119,13 @@ class Recipe:
             raise ValueError(f"seeds must be at least 1, got {self.seeds}")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be at least 1, got {self.limit}")
+        check_score_names(tuple(self.scorers))
+        if self.columns.label is None and self.learners:
+            raise ValueError(
+                f"the learners {', '.join(self.learners)} need labels; name the label column in columns.label"
+            )
+        if self.arms and self.columns.split is None and self.splits.test == 0:
+            raise ValueError("the arms are evaluated on the test split, but splits.test is 0; give it a share")
         for name, scorer in self.scorers.items():
             if scorer.signals not in self.learners:
                 raise ValueError(
@@ -161,7 +172,20 @@ def apply_overrides(raw: Mapping[str, Any], overrides: Sequence[str]) -> dict[st
 
 def parse_recipe(raw: Mapping[str, Any]) -> Recipe:
     """The recipe in TOML or JSON values, checked."""
+    _refuse_non_finite(raw, "")
     return build(Recipe, raw, where="")
+
+
+def _refuse_non_finite(value: Any, where: str) -> None:
+    """Refuse `nan` and `inf`, which TOML knows and no setting here means."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} must be a finite number, got {value}")
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _refuse_non_finite(inner, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _refuse_non_finite(inner, where)
 
 
 def bundled_recipes() -> list[str]:
@@ -189,6 +213,25 @@ def build(kind: type[T], raw: Mapping[str, Any], where: str) -> T:
         message, _, path = message.partition(" - at '$")
         place = ".".join(part for part in (where, path.strip("'.")) if part)
         raise ValueError(f"{place or 'recipe'}: {message}") from None
+
+
+def check_score_names(names: Sequence[str]) -> None:
+    """Refuse names of scores that could not stand side by side as columns of `scored.<data set>`.
+
+    Raises:
+        ValueError: a name has other characters than a name may, is a column that tamis names itself, or
+            is another score's column, such as `loss_se` beside `loss`.
+    """
+    taken = {name.lower() for name in RESERVED}
+    for name in names:
+        check_name(name)
+        if name.lower() in taken:
+            raise ValueError(f"a score cannot be named {name!r}: scored.* has a column of that name; rename the scorer")
+        taken.add(name.lower())
+    for name in names:
+        for other in names:
+            if other.lower().startswith(f"{name.lower()}_") and other.lower()[len(name) + 1 :] in SCORE_SUFFIXES:
+                raise ValueError(f"the scores {name!r} and {other!r} would share a column of scored.*; rename one")
 
 
 def unknown_key(key: str, known: Sequence[str], where: str) -> ValueError:

@@ -1,11 +1,11 @@
 """Plan: from a recipe to the steps that make its artifacts, in order, with every id known before the work."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from flows import resolve
-from flows.config import LearnerConfig, Recipe, build
+from flows.config import LearnerConfig, Recipe, build, check_score_names
 from flows.ingest_examples import source_hints, source_settings
 from flows.seeding import derived_seed
 from flows.step import Step
@@ -94,7 +94,7 @@ class _Planner:
             request = Request(kind="scores", settings={"scorer": settings}, inputs=inputs, revision=revision)
             columns[name] = self.add("score_examples", f"score {name}", request)
         if columns:
-            shown = {**earlier_columns(self.store, recipe.name, dataset), **columns}
+            shown = {**earlier_columns(self.store, recipe.name, dataset, columns), **columns}
             inputs = {"dataset": dataset, **{f"score.{name}": one for name, one in shown.items()}}
             request = Request(kind="scored", settings={"columns": shown}, inputs=inputs)
             self.add("assemble_scores", "assemble scores", request, publish=("scored", recipe.name))
@@ -158,11 +158,32 @@ def plan_run(recipe: Recipe, store: Store) -> Plan:
     planner = _Planner(recipe, store)
     for name, config in recipe.learners.items():
         training_request(recipe, config, where=f"learners.{name}", dataset="", replicate=0, selection=None)
+    _check_recorded(recipe)
     dataset = planner.dataset()
     columns = planner.scores(dataset)
     selection = planner.selection(dataset, columns)
     planner.report(dataset, columns, selection)
     return Plan(recipe=recipe, steps=tuple(planner.steps))
+
+
+def _check_recorded(recipe: Recipe) -> None:
+    """Refuse scorers that read what their learner will not have recorded, before anything is trained."""
+    for name, config in recipe.scorers.items():
+        scorer = resolve.method("scorer", {"method": config.method, **config.settings}, f"scorers.{name}")
+        record = recipe.learners[config.signals].record
+        needed = [signal for signal in scorer.reads if signal != "label"]
+        for signal in needed:
+            if signal not in record:
+                raise ValueError(
+                    f"scorers.{name} reads the signal {signal!r}, which learners.{config.signals}.record "
+                    f"does not name; it has {', '.join(record) or 'none'}"
+                )
+            epoch, when = getattr(scorer, "epoch", None), record[signal]
+            if epoch is not None and not isinstance(when, str) and epoch not in when:
+                raise ValueError(
+                    f"scorers.{name} reads {signal!r} at epoch {epoch}, but learners.{config.signals}.record has "
+                    f"{', '.join(map(str, when))}"
+                )
 
 
 def ingest_request(recipe: Recipe, store: Store) -> Request:
@@ -211,13 +232,21 @@ def evaluation_request(config: LearnerConfig, dataset: str, training: str, data:
     )
 
 
-def earlier_columns(store: Store, name: str, dataset: str) -> dict[str, str]:
-    """Score columns that the newest `scored` version has for this very data set artifact."""
+def earlier_columns(store: Store, name: str, dataset: str, columns: Collection[str]) -> dict[str, str]:
+    """Score columns that the newest `scored` version has for this very data set, where they fit beside new ones."""
     try:
         newest = store.record(store.version("scored", name).artifact)
     except NotFoundError:
         return {}
-    return dict(newest.meta["columns"]) if newest.meta["dataset"] == dataset else {}
+    kept: dict[str, str] = {}
+    if newest.meta["dataset"] == dataset:
+        for column, artifact in newest.meta["columns"].items():
+            try:
+                check_score_names((*(set(columns) | set(kept)) - {column}, column))
+            except ValueError:
+                continue
+            kept[column] = artifact
+    return kept
 
 
 def _epochs(when: tuple[int, ...] | Literal["every", "last"], last: int) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from flows import cli
+from storage.store import Store
 
 
 def tamis(*arguments: str, capsys) -> tuple[int, str, str]:
@@ -71,6 +72,28 @@ def test_the_three_next_commands_work(finished, capsys, monkeypatch):
         code, out, err = tamis(*shlex.split(command)[1:], capsys=capsys)
         assert (code, err) == (0, "")
         assert out
+
+
+def test_the_next_commands_are_ready_for_the_shell(finished, monkeypatch, tmp_path):
+    import shlex
+    import shutil
+    from dataclasses import replace
+
+    from tests.flows.recipes import small_recipe
+
+    store, _ = finished
+    shutil.copytree(store.root, tmp_path / "it's here")
+    copy = Store.open(tmp_path / "it's here")
+    copy.publish("scored", "my-digits", copy.version("scored", "digits").artifact)
+    recipe = small_recipe()
+    aum = {"aum": recipe.scorers["aum"]}
+    monkeypatch.setattr(sys, "argv", ["tamis"])
+    lines: list[str] = []
+    cli._print_next(lambda text, **_: lines.append(text), copy, replace(recipe, name="my-digits", scorers=aum))
+    words = shlex.split(lines[1])
+    assert words[-1] == str(copy.root)
+    assert "ORDER BY aum ASC" in words[2]
+    assert len(copy.sql(words[2])) == 5
 
 
 @pytest.mark.parametrize("shape", ["table", "csv", "json"])

@@ -213,3 +213,13 @@ def test_a_limit_draws_training_examples_and_leaves_other_splits_whole(tmp_path)
     assert sizes["test"] > 400
     with pytest.raises(ValueError, match="limit is 5000, but the training split has only"):
         curate_and_train(store, small_recipe("limit=5000"), show_nothing)
+
+
+def test_a_run_in_which_every_label_is_wrong_still_ends_with_a_report(tmp_path):
+    store = Store.create(tmp_path)
+    recipe = small_recipe(
+        "noise.rate=1.0", "seeds=1", "training.epochs=3", "selection={subset='s', method='everything'}"
+    )
+    report = store.record(curate_and_train(store, recipe, show_nothing).report).meta
+    assert report["noise"]["realised_rate"] == 1
+    assert report["detection"] == []

@@ -95,6 +95,14 @@ def test_unknown_methods_are_refused_before_any_work(tmp_path):
         plan_run(small_recipe("selection.score=x"), store)
     with pytest.raises(ValueError, match="unknown key 'epoks' in training; did you mean 'epochs'"):
         plan_run(small_recipe("training.epoks=3"), store)
+    with pytest.raises(
+        ValueError, match=r"scorers\.el2n reads 'logits' at epoch 2, but learners\.plain\.record has 1, 3"
+    ):
+        plan_run(small_recipe("scorers.el2n.epoch=2"), store)
+    with pytest.raises(
+        ValueError, match=r"scorers\.aum reads the signal 'train_logits', which learners\.elr\.record does"
+    ):
+        plan_run(small_recipe("scorers.aum.signals=elr"), store)
     assert store.artifacts.ids() == []
 
 
