@@ -40,3 +40,25 @@ def by_id(ids: pl.Series) -> NDArray[np.int64]:
 def budget(fraction: float, num_examples: int) -> int:
     """How many examples a fraction of N means: fraction * N rounded to the nearest, halves up."""
     return math.floor(fraction * num_examples + 0.5)
+
+
+def merged_sorted(first: NDArray[np.floating], second: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(N + M,) sorted values of two sorted arrays, in time N + M log N."""
+    merged: NDArray[np.float64] = np.insert(first, np.searchsorted(first, second), second)
+    return merged
+
+
+def percentile_ranks(values: NDArray[np.floating], ordered: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Share of a set that lies below each value, equal ones counting by half.
+
+    Args:
+        values: (M,) finite numbers.
+        ordered: (N,) the set's values in ascending order, N at least 1.
+
+    Returns:
+        (M,) shares in [0, 1]; (r - 0.5) / N for the r-th smallest of distinct values.
+    """
+    below = np.searchsorted(ordered, values, "left")
+    not_above = np.searchsorted(ordered, values, "right")
+    shares: NDArray[np.float64] = (below + not_above) / (2 * len(ordered))
+    return shares

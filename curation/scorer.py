@@ -1,10 +1,16 @@
-"""Scorer: turns signals into one number per example; and the mean over seeds that most scorers end with."""
+"""Scorer: turns signals into one number per example; and the mean over seeds that most scorers end with.
+
+A `MergingScorer` also carries a set's scores over to the set with further rows, without doing all again.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from storage.index import ExampleIndex
@@ -29,6 +35,149 @@ class Scorer(ABC):
     @abstractmethod
     def __call__(self, signals: Signals) -> Scores:
         """Score every example of these signals."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Merge:
+    """What a merging scorer returns: the scores that are new, and what the next rows will need."""
+
+    state: Mapping[str, Array]
+    """Named arrays of numbers that stand for all rows so far; what `extend` is given next time."""
+    new: Scores
+    """Scores of the rows just given."""
+    changed: Scores | None = None
+    """Scores, whole, of those earlier rows whose value or columns these rows changed; None where there are none."""
+
+    def __post_init__(self) -> None:
+        arrays = {name: np.ascontiguousarray(array) for name, array in self.state.items()}
+        object.__setattr__(self, "state", MappingProxyType(arrays))
+
+    def over(self, earlier: Scores | None) -> Scores:
+        """Scores of all rows: the earlier ones, as far as they still hold, and then the new ones.
+
+        Args:
+            earlier: what `extend` was given; None after `start`.
+        """
+        if earlier is None:
+            return self.new
+        return joined_scores(earlier if self.changed is None else _replaced(earlier, self.changed), self.new)
+
+
+class MergingScorer(Scorer):
+    """A scorer of which an example's score depends on others, and which can take in further rows.
+
+    However rows are cut into batches, `start` with the first batch and `extend` with each further one, in order,
+    gives every row the same values and columns, bit for bit, as one `start` with all of them. Where
+    `frozen_at_start`, it is the same as scoring all of them by the state of the start.
+    """
+
+    per_example: ClassVar[bool] = False
+    frozen_at_start: ClassVar[bool] = False
+    """Whether the state is fitted on the rows of the start, and every later row is scored by it alone."""
+
+    @abstractmethod
+    def start(self, signals: Signals) -> Merge:
+        """Score a first set of rows."""
+
+    @abstractmethod
+    def extend(self, state: Mapping[str, Array], earlier: Scores, signals: Signals) -> Merge:
+        """Score further rows, and anew those earlier ones that they change.
+
+        Args:
+            state: that of the `Merge` before, made by the same settings.
+            earlier: scores of all N rows before, in their order (`Merge.over`).
+            signals: M further rows, none of them among the earlier ones.
+        """
+
+    def __call__(self, signals: Signals) -> Scores:
+        """Score every example of these signals."""
+        return self.start(signals).new
+
+
+def joined_scores(first: Scores, second: Scores) -> Scores:
+    """Scores of the rows of both, in that order; both have the same columns."""
+    errors = (first.standard_error, second.standard_error)
+    return Scores(
+        index=joined_index(first.index, second.index),
+        values=np.concatenate([first.values, second.values]),
+        high_means=second.high_means,
+        standard_error=None if errors[0] is None or errors[1] is None else np.concatenate([errors[0], errors[1]]),
+        columns={name: np.concatenate([first.columns[name], column]) for name, column in second.columns.items()},
+    )
+
+
+def joined_index(first: ExampleIndex, second: ExampleIndex) -> ExampleIndex:
+    """Ids of both, in that order.
+
+    Raises:
+        ValueError: an id is in both.
+    """
+    return ExampleIndex(pl.concat([first.ids, second.ids]))
+
+
+def check_apart(earlier: ExampleIndex, new: ExampleIndex) -> None:
+    """Refuse new rows of which one is among the earlier ones.
+
+    Raises:
+        ValueError: an id is in both.
+    """
+    known = earlier.ids.filter(earlier.ids.is_in(new.ids.implode()))
+    if len(known):
+        raise ValueError(f"example id {known[0]!r} occurs more than once")
+
+
+def scores_at(scores: Scores, positions: NDArray[np.integer]) -> Scores:
+    """Scores of the examples at these positions, in that order."""
+    error = scores.standard_error
+    return Scores(
+        index=scores.index.take(positions),
+        values=scores.values[positions],
+        high_means=scores.high_means,
+        standard_error=None if error is None else error[positions],
+        columns={name: column[positions] for name, column in scores.columns.items()},
+    )
+
+
+def parted(earlier: Scores, whole: Scores, state: Mapping[str, Array]) -> Merge:
+    """The merge that turns earlier scores into those of all rows.
+
+    Args:
+        earlier: scores of the first N rows before.
+        whole: scores of all N + M rows now, the first N in the same order.
+        state: what the next rows will need.
+    """
+    num_earlier = len(earlier)
+    differs = whole.values[:num_earlier] != earlier.values
+    if earlier.standard_error is not None and whole.standard_error is not None:
+        differs |= whole.standard_error[:num_earlier] != earlier.standard_error
+    for name, column in earlier.columns.items():
+        differs |= np.asarray(whole.columns[name][:num_earlier] != column, dtype=np.bool_)
+    moved = np.flatnonzero(differs)
+    return Merge(
+        state=state,
+        new=scores_at(whole, np.arange(num_earlier, len(whole))),
+        changed=scores_at(whole, moved) if len(moved) else None,
+    )
+
+
+def _replaced(earlier: Scores, changed: Scores) -> Scores:
+    places = earlier.index.positions(changed.index.ids)
+    error = earlier.standard_error
+    return Scores(
+        index=earlier.index,
+        values=_put(earlier.values, places, changed.values),
+        high_means=earlier.high_means,
+        standard_error=None
+        if error is None or changed.standard_error is None
+        else _put(error, places, changed.standard_error),
+        columns={name: _put(column, places, changed.columns[name]) for name, column in earlier.columns.items()},
+    )
+
+
+def _put(array: Array, places: NDArray[np.int64], entries: Array) -> Array:
+    copy = array.copy()
+    copy[places] = entries
+    return copy
 
 
 def mean_over_seeds(

@@ -34,7 +34,8 @@ def planted_flips(
 
     At epoch 1 the logits favour the true class alone; at the last epoch the given label alone, so
     that nothing is left to tell wrong labels by. ELR's targets average predictions that stay with the true class,
-    and so do out-of-fold probabilities. Feature norms lie in [2, 4] and know nothing of the labels.
+    and so do out-of-fold probabilities. Attacks fool the wrong labels, which DRO therefore weighs more.
+    Feature norms lie in [2, 4] and know nothing of the labels.
     Exactly round(rate * N) labels are wrong. Ids sort as texts, not as numbers.
     """
     rng = np.random.default_rng(seed)
@@ -61,6 +62,11 @@ def planted_flips(
     }
     arrays["oof_probs"] = softmax(4 * onehot[clean][:, None] + rng.normal(size=shape), axis=-1).astype(np.float32)
     arrays["feature_norm"] = rng.uniform(2, 4, size=shape[:3]).astype(np.float32)
+    attacked = np.where(labels == clean, 2.0, -2.0)[:, None, None] + rng.normal(size=(*shape[:3], 1))
+    arrays["adversarial_margins"] = attacked.astype(np.float32)
+    arrays["dro_weights"] = np.exp(-attacked / 4).astype(np.float32)
+    visits = np.arange(1, num_epochs + 1)[:, None]
+    arrays["dro_mean_weights"] = (np.exp(-attacked / 4).cumsum(axis=2) / visits).astype(np.float32)
     for array in arrays.values():
         array.flags.writeable = False
     epochs = tuple(range(1, num_epochs + 1))

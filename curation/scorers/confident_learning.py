@@ -5,6 +5,7 @@ Northcutt, Jiang, Chuang, "Confident Learning: Estimating Uncertainty in Dataset
 rules that flag are in `curation/label_filters.py`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 from curation.confident_joint import row_blocks, self_confidence
 from curation.label_filters import LABEL_FILTERS, Evidence, LabelFilter, label_issues
 from curation.ranks import id_ranks
-from curation.scorer import Scorer, check_finite, given_labels, mean_over_seeds
+from curation.scorer import Merge, MergingScorer, check_finite, given_labels, joined_index, mean_over_seeds, parted
 from storage.index import ExampleIndex
-from storage.values import HighMeans, Scores, Signals
+from storage.values import Array, HighMeans, Scores, Signals
 
 Quality = Literal["self_confidence", "normalized_margin"]
 
@@ -25,12 +26,15 @@ SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfidentLearning(Scorer):
+class ConfidentLearning(MergingScorer):
     """Rank examples by what out-of-fold probabilities leave to their label, averaged over seeds.
 
     Signal `oof_probs` is (N, K), or (R, N, T, K) of which the last entry of T is read; several
     seeds are averaged first. Columns: `flagged` (by the filter), `suggested_label` (the most
     probable class where flagged, else the given label) and `confidence` (its probability).
+
+    Further rows move the thresholds and the joint of all, and with them which earlier ones are flagged: what they
+    bring is merged by reckoning flags anew from all probabilities, which are the state.
 
     Differs from cleanlab: ties at a filter's cut go to the smaller ids, and equal remainders in
     rounding the joint to the class named in `rounded_to_sum`; there both follow an unstable sort.
@@ -38,7 +42,6 @@ class ConfidentLearning(Scorer):
 
     reads: ClassVar[tuple[str, ...]] = ("oof_probs", "label")
     high_means: ClassVar[HighMeans] = "clean"
-    per_example: ClassVar[bool] = False
 
     quality: Quality = "self_confidence"
     """`self_confidence`: probability of the label; `normalized_margin`: (that - the largest other + 1) / 2."""
@@ -53,18 +56,28 @@ class ConfidentLearning(Scorer):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
-    def __call__(self, signals: Signals) -> Scores:
-        """Mean over seeds of the quality, in [0, 1]."""
-        given = signals["oof_probs"]
-        of_seeds = signals.at_epoch("oof_probs", None) if "oof_probs" in signals.epochs else given[None]
-        if of_seeds.ndim != 3 or of_seeds.shape[-1] < 2:
-            raise ValueError(f"signal 'oof_probs' must be (N, K) or (R, N, T, K) with K at least 2, got {given.shape}")
-        check_finite(signals.index, "oof_probs", of_seeds)
-        for of_seed in of_seeds:
-            _check_probs(signals.index, of_seed)
-        labels = given_labels(signals, of_seeds.shape[-1])
+    def start(self, signals: Signals) -> Merge:
+        """Quality in [0, 1] as mean over seeds, and flags from all rows."""
+        of_seeds, labels = _evidence(signals)
+        return Merge(state={"oof_probs": of_seeds, "label": labels}, new=self._scores(signals.index, of_seeds, labels))
+
+    def extend(self, state: Mapping[str, Array], earlier: Scores, signals: Signals) -> Merge:
+        """Qualities of the new rows, and flags of all."""
+        added, new_labels = _evidence(signals)
+        known = state["oof_probs"]
+        if added.shape[::2] != known.shape[::2]:
+            raise ValueError(
+                f"signal 'oof_probs' has {added.shape[0]} seeds and {added.shape[2]} classes, but earlier rows have "
+                f"{known.shape[0]} and {known.shape[2]}"
+            )
+        of_seeds = np.concatenate([known, added], axis=1)
+        labels = np.concatenate([state["label"], new_labels])
+        whole = self._scores(joined_index(earlier.index, signals.index), of_seeds, labels)
+        return parted(earlier, whole, {"oof_probs": of_seeds, "label": labels})
+
+    def _scores(self, index: ExampleIndex, of_seeds: NDArray[np.floating], labels: NDArray[np.int64]) -> Scores:
         probs = of_seeds[0] if len(of_seeds) == 1 else of_seeds.mean(axis=0, dtype=np.float64)
-        evidence = Evidence(probs=probs, labels=labels, id_ranks=id_ranks(signals.index.ids))
+        evidence = Evidence(probs=probs, labels=labels, id_ranks=id_ranks(index.ids))
         flagged = label_issues(evidence, self.filter)
         suggested = np.where(flagged, evidence.predicted, labels)
         columns = {
@@ -77,7 +90,19 @@ class ConfidentLearning(Scorer):
             # With the rival fixed, the mean over seeds of the margins is the margin of the mean.
             rivals = [self_confidence(of_seed, evidence.rivals) for of_seed in of_seeds]
             qualities = [(own - rival + 1) / 2 for own, rival in zip(qualities, rivals, strict=True)]
-        return mean_over_seeds(signals.index, qualities, high_means=self.high_means, columns=columns)
+        return mean_over_seeds(index, qualities, high_means=self.high_means, columns=columns)
+
+
+def _evidence(signals: Signals) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+    """(R, N, K) out-of-fold probabilities and (N,) given labels, checked."""
+    given = signals["oof_probs"]
+    of_seeds = signals.at_epoch("oof_probs", None) if "oof_probs" in signals.epochs else given[None]
+    if of_seeds.ndim != 3 or of_seeds.shape[-1] < 2:
+        raise ValueError(f"signal 'oof_probs' must be (N, K) or (R, N, T, K) with K at least 2, got {given.shape}")
+    check_finite(signals.index, "oof_probs", of_seeds)
+    for of_seed in of_seeds:
+        _check_probs(signals.index, of_seed)
+    return of_seeds, given_labels(signals, of_seeds.shape[-1])
 
 
 def _check_probs(index: ExampleIndex, probs: NDArray[np.floating]) -> None:

@@ -48,7 +48,7 @@ def _squared_distances(points: NDArray[np.float64], center: NDArray[np.float64])
 
 @dataclass(frozen=True, kw_only=True)
 class KCenter(Selector):
-    """Keep examples that cover the space of signal `embeddings` (N, D), by Euclidean distance.
+    """Keep examples that cover the space of signal `embedding` (N, D), by Euclidean distance.
 
     Outliers are far from everything and are kept first: drop them before. Ties follow the ids.
 
@@ -64,13 +64,13 @@ class KCenter(Selector):
 
     def __call__(self, signals: Signals, scores: Mapping[str, Scores], rng: np.random.Generator) -> Selection:
         """Keep exactly the budget."""
-        embeddings = signals["embeddings"]
+        embeddings = signals["embedding"]
         if embeddings.ndim != 2:
-            raise ValueError(f"signal 'embeddings' must be (N, D), got {embeddings.shape}")
+            raise ValueError(f"signal 'embedding' must be (N, D), got {embeddings.shape}")
         broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
         if len(broken):
             raise ValueError(
-                f"signal 'embeddings' is not finite for {len(broken)} of {len(signals)} examples "
+                f"signal 'embedding' is not finite for {len(broken)} of {len(signals)} examples "
                 f"(first: {signals.index[int(broken[0])]!r})"
             )
         order = by_id(signals.index.ids)

@@ -34,7 +34,7 @@ def examples(num_examples: int, *, num_values: int = 7) -> tuple[Signals, dict[s
     values = rng.integers(num_values, size=num_examples).astype(np.float64)
     arrays = {
         "label": rng.integers(3, size=num_examples),
-        "embeddings": rng.integers(4, size=(num_examples, 3)).astype(np.float32),
+        "embedding": rng.integers(4, size=(num_examples, 3)).astype(np.float32),
     }
     other = rng.integers(num_values, size=num_examples).astype(np.float64)
     scores = {

@@ -233,3 +233,26 @@ def test_what_is_no_probability_or_no_setting_is_refused():
         ConfidentLearning(filter="all")
     with pytest.raises(ValueError, match="quality must be one of self_confidence, normalized_margin, got 'loss'"):
         ConfidentLearning(quality="loss")
+
+
+@pytest.mark.parametrize("rule", LABEL_FILTERS)
+@pytest.mark.parametrize("quality", ["self_confidence", "normalized_margin"])
+def test_rows_that_are_added_move_flags_of_earlier_ones_as_scoring_all_would(rule, quality):
+    scorer = ConfidentLearning(filter=rule, quality=quality)
+    probs, labels = noisy(11, num_examples=200)
+    rows = signals_of(probs, labels)
+    before = scorer.start(rows.take(np.arange(150)))
+    merge = scorer.extend(before.state, before.new, rows.take(np.arange(150, 200)))
+    whole, merged = scorer(rows), merge.over(before.new)
+    np.testing.assert_array_equal(merged.values, whole.values)
+    for name, column in whole.columns.items():
+        np.testing.assert_array_equal(merged.columns[name], column)
+
+
+def test_further_rows_of_other_classes_or_seeds_are_refused():
+    probs, labels = two_classes()
+    scorer = ConfidentLearning()
+    before = scorer.start(signals_of(probs, labels))
+    wider = np.concatenate([probs * 0.9, np.full((6, 1), 0.1)], axis=1)
+    with pytest.raises(ValueError, match="has 1 seeds and 3 classes, but earlier rows have 1 and 2"):
+        scorer.extend(before.state, before.new, signals_of(wider, labels))

@@ -12,7 +12,7 @@ from storage.values import Selection, Signals
 
 def run(selector: KCenter, embeddings: np.ndarray, ids: list[str] | None = None) -> Selection:
     index = ExampleIndex(ids or [f"world:{number:03}" for number in range(len(embeddings))])
-    signals = Signals(index=index, arrays={"embeddings": np.asarray(embeddings, dtype=np.float32)})
+    signals = Signals(index=index, arrays={"embedding": np.asarray(embeddings, dtype=np.float32)})
     return selector(signals, {}, np.random.default_rng(0))
 
 
@@ -79,9 +79,9 @@ def test_every_planted_cluster_gets_a_center():
 
 def test_missing_broken_and_flat_embeddings_are_refused():
     index = ExampleIndex(["a", "b"])
-    with pytest.raises(ValueError, match="signal 'embeddings' was not recorded"):
+    with pytest.raises(ValueError, match="signal 'embedding' was not recorded"):
         KCenter(fraction=0.5)(Signals(index=index, arrays={}), {}, np.random.default_rng(0))
-    with pytest.raises(ValueError, match=r"'embeddings' is not finite for 1 of 2 examples \(first: 'world:001'\)"):
+    with pytest.raises(ValueError, match=r"'embedding' is not finite for 1 of 2 examples \(first: 'world:001'\)"):
         run(KCenter(fraction=0.5), [[0.0], [np.nan]])
-    with pytest.raises(ValueError, match=r"'embeddings' must be \(N, D\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"'embedding' must be \(N, D\), got \(2,\)"):
         run(KCenter(fraction=0.5), np.array([0.0, 1.0]))

@@ -1,0 +1,67 @@
+"""Neighbourhood: neighbour lists as the state of a scorer, exact or approximate, started and grown."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curation.neighbors import Neighbors, Search, extended, neighbors
+from curation.ranks import id_ranks
+from storage.index import ExampleIndex
+from storage.values import Array
+
+State = dict[str, Array]
+
+
+def started(
+    index: ExampleIndex, embedding: NDArray[np.floating], num_neighbors: int, search: Search
+) -> tuple[Neighbors, State]:
+    """The neighbours of N examples, and the arrays from which `grown` goes on.
+
+    Args:
+        index: N examples; of equally distant neighbours the smaller id comes first.
+        embedding: (N, D) finite coordinates.
+        num_neighbors: k, at least 1 and below N.
+        search: how neighbours are found.
+    """
+    ranks = id_ranks(index.ids)
+    if search == "exact":
+        found = neighbors(embedding, num_neighbors, ranks)
+        lists = {"neighbors": found.rows, "squared_distances": found.squared_distances}
+        return found, {"embedding": embedding, **lists}
+    from curation.neighbor_graph import approximate_neighbors
+
+    return approximate_neighbors(embedding, num_neighbors, ranks), {"embedding": embedding}
+
+
+def grown(
+    state: Mapping[str, Array],
+    index: ExampleIndex,
+    embedding: NDArray[np.floating],
+    num_neighbors: int,
+    search: Search,
+) -> tuple[Neighbors, State]:
+    """The neighbours of all N + M examples, and the arrays for the next time.
+
+    Args:
+        state: arrays of the N earlier examples; exact lists are merged with the new rows, approximate ones made anew.
+        index: all examples, the earlier ones first.
+        embedding: (M, D) coordinates of the new ones.
+        num_neighbors: k, as at the start.
+        search: how neighbours are found, as at the start.
+
+    Raises:
+        ValueError: D is another than that of the earlier ones.
+    """
+    old = state["embedding"]
+    if embedding.shape[1] != old.shape[1]:
+        raise ValueError(
+            f"signal 'embedding' has {embedding.shape[1]} dimensions, but earlier rows have {old.shape[1]}"
+        )
+    every = np.concatenate([old, embedding])
+    if search != "exact":
+        return started(index, every, num_neighbors, search)
+    known = Neighbors(rows=state["neighbors"], squared_distances=state["squared_distances"])
+    found = extended(known, old, embedding, id_ranks(index.ids))
+    lists = {"neighbors": found.rows, "squared_distances": found.squared_distances}
+    return found, {"embedding": every, **lists}
