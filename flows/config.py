@@ -27,7 +27,10 @@ from storage.splits import SplitFractions
 T = TypeVar("T")
 Settings = Mapping[str, Any]
 
-SCORE_SUFFIXES = ("se", "flagged", "suggested_label", "confidence", "never_learnt")
+SCORE_SUFFIXES = (
+    *("se", "flagged", "suggested_label", "confidence", "never_learnt", "last"),
+    *("keeper", "similarity", "frozen"),
+)
 """What follows a score's name in its further columns of `scored.*`."""
 
 
@@ -46,13 +49,38 @@ class LearnerConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SignalsConfig:
+    """`[signals.<name>]`: arrays per example that need no training: a user's own, or an examiner's."""
+
+    given: str | None = None
+    """Name or version, such as `probs@1`, of what `tamis ingest-signals` has read."""
+    method: str | None = None
+    """File name of an examiner in `curation/examiners/`, which computes them from the examples."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Array by the signal that scorers shall read it as, such as `oof_probs = "probs"`; others keep their names.
+    Logits are made of probabilities, and probabilities of logits, where one is read as the other."""
+    settings: Settings = field(default_factory=dict)
+    """The examiner's own settings."""
+
+    def __post_init__(self) -> None:
+        if (self.given is None) == (self.method is None):
+            raise ValueError("signals are either given (a version) or examined (a method); name one of the two")
+        if self.given is not None and self.settings:
+            raise ValueError(f"given signals have no settings, got {', '.join(self.settings)}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScorerConfig:
     """`[scorers.<name>]`: a score; its name is its column in `scored.<data set>`."""
 
     method: str
     """File name of a scorer in `curation/scorers/`."""
-    signals: str
-    """Name of the learner whose training recorded the signals."""
+    signals: str | None = None
+    """Name of the learner whose training recorded the signals, or of a section `[signals.<name>]`; none for a scorer
+    that reads another score."""
+    new_rows: Literal["rerun", "frozen"] = "rerun"
+    """When rows were appended: `rerun` makes every value as if all rows had been there from the start; `frozen`
+    keeps the scores of an earlier version and scores new rows by the models stored with it, marked as such."""
     settings: Settings = field(default_factory=dict)
     """The method's own settings."""
 
@@ -65,6 +93,8 @@ class SelectionConfig:
     """Name under which the selection is published."""
     method: str
     """File name of a selector in `curation/selectors/`."""
+    signals: str | None = None
+    """Name of a section `[signals.<name>]`, for selectors that read arrays such as embeddings."""
     settings: Settings = field(default_factory=dict)
     """The method's own settings."""
 
@@ -94,19 +124,23 @@ class Recipe:
     """The one seed that all chance is derived from."""
     seeds: int = 3
     """Trainings of each learner, at least 1; every reported number is their mean."""
-    source: Source
-    columns: Roles
+    source: Source | None = None
+    """Where examples come from; or else `dataset`."""
+    dataset: str | None = None
+    """A data set of the store, such as `reviews` or `reviews@2`, instead of a source."""
+    columns: Roles = Roles()
     splits: SplitFractions = SplitFractions()
     contract: Contract = Contract()
     noise: Settings | None = None
     """Wrong labels planted in the training split: a `method` of `curation.noise` and its settings."""
     limit: int | None = None
     """Use only so many training examples, drawn by the seed and at least 1; None uses all."""
-    model: Settings
-    """A `method` of `learners.models` and its settings."""
+    model: Settings | None = None
+    """A `method` of `learners.models` and its settings; without learners there is none."""
     training: Settings = field(default_factory=dict)
     """Settings of `learners.training.Training` for every learner."""
-    learners: Mapping[str, LearnerConfig]
+    learners: Mapping[str, LearnerConfig] = field(default_factory=dict)
+    signals: Mapping[str, SignalsConfig] = field(default_factory=dict)
     scorers: Mapping[str, ScorerConfig] = field(default_factory=dict)
     selection: SelectionConfig | None = None
     arms: tuple[ArmConfig, ...] = ()
@@ -120,23 +154,44 @@ class Recipe:
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be at least 1, got {self.limit}")
         check_score_names(tuple(self.scorers))
-        if self.columns.label is None and self.learners:
+        self._check_origin()
+        if self.source is not None and self.columns.label is None and self.learners:
             raise ValueError(
                 f"the learners {', '.join(self.learners)} need labels; name the label column in columns.label"
             )
-        if self.arms and self.columns.split is None and self.splits.test == 0:
+        if self.arms and self.source is not None and self.columns.split is None and self.splits.test == 0:
             raise ValueError("the arms are evaluated on the test split, but splits.test is 0; give it a share")
+        both = [name for name in self.signals if name in self.learners]
+        if both:
+            raise ValueError(f"learners and signals share the name {both[0]!r}; scorers could mean either, rename one")
         for name, scorer in self.scorers.items():
-            if scorer.signals not in self.learners:
+            if scorer.signals is not None and scorer.signals not in (*self.learners, *self.signals):
                 raise ValueError(
-                    f"scorers.{name}.signals names the learner {scorer.signals!r}; "
-                    f"the recipe has {', '.join(self.learners)}"
+                    f"scorers.{name}.signals names {scorer.signals!r}; the recipe has the learners "
+                    f"{', '.join(self.learners) or 'none'} and the signals {', '.join(self.signals) or 'none'}"
                 )
+        if self.selection is not None and self.selection.signals not in (None, *self.signals):
+            raise ValueError(
+                f"selection.signals names {self.selection.signals!r}; the recipe has the signals "
+                f"{', '.join(self.signals) or 'none'}"
+            )
         for arm in self.arms:
             if arm.learner not in self.learners:
                 raise ValueError(f"an arm names the learner {arm.learner!r}; the recipe has {', '.join(self.learners)}")
             if arm.data == "subset" and self.selection is None:
                 raise ValueError(f"the arm {arm.title!r} needs a [selection]")
+
+    def _check_origin(self) -> None:
+        """Refuse a recipe with two origins or none, and settings that would have no effect."""
+        if (self.source is None) == (self.dataset is None):
+            raise ValueError("examples come from a [source] or from a stored `dataset`; name one of the two")
+        if self.dataset is not None:
+            unused = [("columns", Roles()), ("splits", SplitFractions()), ("contract", Contract())]
+            for key, default in unused:
+                if getattr(self, key) != default:
+                    raise ValueError(f"[{key}] has no effect on data set {self.dataset!r}, which is stored already")
+        if self.learners and self.model is None:
+            raise ValueError("learners need a [model]; name its method and settings")
 
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON values, every default written out."""
@@ -144,7 +199,7 @@ class Recipe:
         return plain
 
 
-_METHOD_SECTIONS = (LearnerConfig, ScorerConfig, SelectionConfig)
+_METHOD_SECTIONS = (LearnerConfig, SignalsConfig, ScorerConfig, SelectionConfig)
 
 
 def load_recipe(reference: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -163,9 +218,11 @@ def load_recipe(reference: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def apply_overrides(raw: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A copy of a recipe's plain values with `key.path=value` overrides."""
+    """A copy of a recipe's plain values with `key.path=value` overrides; `model.factory` replaces the whole model."""
     changed = copy.deepcopy(dict(raw))
     for override in overrides:
+        if override.startswith("model.factory="):
+            changed["model"] = {"method": "factory"}
         _override(changed, override)
     return changed
 

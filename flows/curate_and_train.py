@@ -4,13 +4,14 @@ Before anything heavy is imported, the store is asked whether the same run has e
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from flows.config import Recipe
+from flows.own_code import module_source
 from flows.step import Show, Step, is_done, run_step
 from storage.artifacts import canonical_json
 from storage.ingest.source import fingerprint
@@ -64,23 +65,38 @@ def curate_and_train(store: Store, recipe: Recipe, show: Show, run: RunStep = ru
         if not is_done(store, step):
             computed += not store.has(step.id)
             run(store, step, recipe.to_json(), show)
-    note = {
+    note: dict[str, Any] = {
         "report": plan.report.id,
         "artifacts": [step.id for step in plan.steps],
         "published": [[*step.publish, step.id] for step in plan.steps if step.publish],
     }
+    if plan.grown is not None:
+        note["published"].append(["dataset", recipe.name, plan.grown])
     store.publish_catalog()
     store.remember("runs", run_key(store, recipe), note)
     return Outcome(report=plan.report.id, computed=computed, reused=len(plan.steps) - computed)
 
 
 def run_key(store: Store, recipe: Recipe) -> str:
-    """Hash of the recipe, the source's content and tamis' own files."""
+    """Hash of the recipe, the content of the source, what is meant of the store, and tamis' own files."""
     digest = hashlib.sha256(canonical_json(recipe.to_json()).encode())
-    digest.update(fingerprint(recipe.source, store.files).encode())
+    digest.update("".join(_origins(store, recipe)).encode())
     for package in PACKAGES:
         folder = Path(str(resources.files(package)))
         for path in sorted(folder.rglob("*.py")):
             digest.update(str(path.relative_to(folder)).encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
+
+
+def _origins(store: Store, recipe: Recipe) -> Iterator[str]:
+    """The source's fingerprint, ids of the stored data set and signals, and the code that the recipe names."""
+    if recipe.source is not None:
+        yield fingerprint(recipe.source, store.files)
+    if recipe.dataset is not None:
+        yield store.version("dataset", recipe.dataset).artifact
+    for section in recipe.signals.values():
+        if section.given is not None:
+            yield store.version("signals", section.given).artifact
+    if recipe.model is not None and "factory" in recipe.model:
+        yield hashlib.sha256(module_source(str(recipe.model["factory"])).encode()).hexdigest()

@@ -29,23 +29,16 @@ GAUSSIAN_START = 1e-3
 """Deviation of the gaussian start, in units of the scale: that of TRADES."""
 
 
-class Attack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far and in which steps a projected gradient attack moves an input.
+class Threat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far inputs may be moved: the threat model of an evaluation.
 
-    Defaults are those of the field for 32x32 images scaled to [0, 1]. It stands inside the settings of
-    learners, and so is a struct that refuses unknown keys by itself.
+    It stands inside the settings of learners, and so is a struct that refuses unknown keys by itself.
     """
 
     norm: Norm = "linf"
     """`linf` bounds the largest change of a feature; `l2` the length of the change."""
     epsilon: float = 8 / 255
     """Radius, at least 0, in input units times `scales`; 0 leaves inputs as they are."""
-    step_size: float = 2 / 255
-    """Length of a step, above 0, in the same units."""
-    num_steps: int = 10
-    """Gradient steps, at least 1."""
-    start: Start = "uniform"
-    """`uniform` in the ball, `gaussian` next to the input, or `zero`: at the input."""
     lower: float | None = None
     """Least value an attacked feature may take; None means 0 for images and no bound for tables."""
     upper: float | None = None
@@ -54,19 +47,54 @@ class Attack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Unit of each of a table's D features, at least 0, such as its deviation; None means 1; 0 keeps a feature."""
 
     def __post_init__(self) -> None:
-        for name, names in (("norm", get_args(Norm)), ("start", get_args(Start))):
-            if getattr(self, name) not in names:
-                raise ValueError(f"{name} must be one of {', '.join(names)}, got {getattr(self, name)!r}")
+        check_choice("norm", self.norm, get_args(Norm))
         if not 0 <= self.epsilon < float("inf"):
             raise ValueError(f"epsilon must be at least 0, got {self.epsilon}")
-        if not 0 < self.step_size < float("inf"):
-            raise ValueError(f"step_size must be above 0, got {self.step_size}")
-        if self.num_steps < 1:
-            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
         if self.lower is not None and self.upper is not None and not self.lower < self.upper:
             raise ValueError(f"lower must be below upper, got {self.lower} and {self.upper}")
         if self.scales is not None and not all(0 <= scale < float("inf") for scale in self.scales):
             raise ValueError(f"scales must each be at least 0, got {self.scales}")
+
+    def bounds(self, inputs: Tensor) -> tuple[float, float]:
+        """Least and greatest value a feature of these (B, ...) inputs may take; infinite without a bound."""
+        image = inputs.ndim > 2
+        lower = self.lower if self.lower is not None else (0.0 if image else -torch.inf)
+        upper = self.upper if self.upper is not None else (1.0 if image else torch.inf)
+        return lower, upper
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse a value of a setting that is none of its choices."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+class Attack(Threat, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far and in which steps a projected gradient attack moves an input.
+
+    Defaults are those of the field for 32x32 images scaled to [0, 1].
+    """
+
+    step_size: float = 2 / 255
+    """Length of a step, above 0, in the units of epsilon."""
+    num_steps: int = 10
+    """Gradient steps, at least 1."""
+    start: Start = "uniform"
+    """`uniform` in the ball, `gaussian` next to the input, or `zero`: at the input."""
+
+    def __post_init__(self) -> None:
+        Threat.__post_init__(self)
+        check_choice("start", self.start, get_args(Start))
+        if not 0 < self.step_size < float("inf"):
+            raise ValueError(f"step_size must be above 0, got {self.step_size}")
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps must be at least 1, got {self.num_steps}")
+
+    @classmethod
+    def against(cls, threat: Threat, *, step_size: float, num_steps: int, start: Start = "uniform") -> "Attack":
+        """An attack within a threat model."""
+        limits = {name: getattr(threat, name) for name in Threat.__struct_fields__}
+        return cls(**limits, step_size=step_size, num_steps=num_steps, start=start)
 
     @classmethod
     def fast_gradient_sign(cls, epsilon: float, *, lower: float | None = None, upper: float | None = None) -> "Attack":
@@ -88,19 +116,17 @@ class Region:
     """Unit of each feature, broadcastable against the inputs."""
 
 
-def region(inputs: Tensor, attack: Attack) -> Region:
-    """The box of an attack around each input.
+def region(inputs: Tensor, threat: Threat) -> Region:
+    """The box of a threat model around each input.
 
     Args:
         inputs: (B, C, H, W) images or (B, D) features.
-        attack: radius, bounds and scales.
+        threat: radius, bounds and scales; an `Attack` is one.
 
     Raises:
         ValueError: an input outside the bounds, or scales that do not fit.
     """
-    image = inputs.ndim > 2
-    lower = attack.lower if attack.lower is not None else (0.0 if image else -torch.inf)
-    upper = attack.upper if attack.upper is not None else (1.0 if image else torch.inf)
+    lower, upper = threat.bounds(inputs)
     least, greatest = torch.aminmax(inputs)
     if least < lower or greatest > upper:
         raise ValueError(
@@ -108,14 +134,14 @@ def region(inputs: Tensor, attack: Attack) -> Region:
             f"found [{float(least):g}, {float(greatest):g}]; set lower and upper"
         )
     scale = inputs.new_ones(())
-    if attack.scales is not None:
-        if image or len(attack.scales) != inputs.shape[1]:
+    if threat.scales is not None:
+        if inputs.ndim > 2 or len(threat.scales) != inputs.shape[1]:
             raise ValueError(
-                f"scales must have one number per feature of a table, got {len(attack.scales)} "
+                f"scales must have one number per feature of a table, got {len(threat.scales)} "
                 f"for inputs of shape {tuple(inputs.shape[1:])}"
             )
-        scale = inputs.new_tensor(attack.scales)
-    reach = attack.epsilon * scale
+        scale = inputs.new_tensor(threat.scales)
+    reach = threat.epsilon * scale
     return Region(
         centre=inputs, low=(inputs - reach).clamp_min(lower), high=(inputs + reach).clamp_max(upper), scale=scale
     )
@@ -177,37 +203,49 @@ def _start(box: Region, attack: Attack, generator: torch.Generator) -> Tensor:
         return box.centre
     if attack.start == "gaussian":
         offset = GAUSSIAN_START * torch.randn(box.centre.shape, generator=generator)
-    elif attack.norm == "linf":
-        offset = attack.epsilon * (2 * torch.rand(box.centre.shape, generator=generator) - 1)
     else:
-        direction = torch.randn(box.centre.shape, generator=generator)
-        lengths = torch.rand(len(direction), generator=generator) ** (1 / direction[0].numel())
-        offset = attack.epsilon * _per_row(lengths, direction) * direction / _norms(direction)
+        offset = uniform_offsets(box.centre.shape, attack, generator)
     return _inside(box, box.centre + box.scale * offset.to(box.centre), attack)
+
+
+def uniform_offsets(shape: torch.Size, threat: Threat, generator: torch.Generator) -> Tensor:
+    """Offsets drawn uniformly from the ball, in units of the scale.
+
+    Args:
+        shape: (B, ...) of the inputs.
+        threat: norm and radius.
+        generator: of the draw.
+    """
+    if threat.norm == "linf":
+        return threat.epsilon * (2 * torch.rand(shape, generator=generator) - 1)
+    direction = torch.randn(shape, generator=generator)
+    radii = torch.rand(len(direction), generator=generator) ** (1 / direction[0].numel())
+    return threat.epsilon * per_row(radii, direction) * direction / row_lengths(direction)
 
 
 def _stepped(box: Region, current: Tensor, gradient: Tensor, attack: Attack) -> Tensor:
     if attack.norm == "linf":
         return _inside(box, current + attack.step_size * box.scale * gradient.sign(), attack)
     rise = gradient * box.scale
-    return _inside(box, current + box.scale * attack.step_size * rise / _norms(rise), attack)
+    return _inside(box, current + box.scale * attack.step_size * rise / row_lengths(rise), attack)
 
 
 def _inside(box: Region, points: Tensor, attack: Attack) -> Tensor:
     """The points moved into the ball, then into the box, which only brings them nearer to the centre."""
     if attack.norm == "l2":
         offset = torch.where(box.scale > 0, (points - box.centre) / box.scale, 0.0)
-        points = box.centre + box.scale * offset * (attack.epsilon / _norms(offset)).clamp_max(1.0)
+        points = box.centre + box.scale * offset * (attack.epsilon / row_lengths(offset)).clamp_max(1.0)
     return points.clamp(box.low, box.high)
 
 
-def _norms(values: Tensor) -> Tensor:
+def row_lengths(values: Tensor) -> Tensor:
     """Euclidean length of each row, broadcastable; a row of zeros has the least positive length."""
     lengths = values.flatten(1).norm(dim=1).clamp_min(torch.finfo(values.dtype).tiny)
-    return _per_row(lengths, values)
+    return per_row(lengths, values)
 
 
-def _per_row(numbers: Tensor, like: Tensor) -> Tensor:
+def per_row(numbers: Tensor, like: Tensor) -> Tensor:
+    """(B,) numbers shaped to broadcast against (B, ...)."""
     return numbers.view(-1, *(1,) * (like.ndim - 1))
 
 

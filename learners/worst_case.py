@@ -11,6 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from learners.evaluate import accuracy, per_class_accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,3 +95,44 @@ def conditional_value_at_risk(losses: NDArray[np.floating], *, fraction: float =
     mass = fraction * len(descending)
     taken = np.clip(mass - np.arange(len(descending)), 0.0, 1.0)
     return float((taken * descending).sum() / mass)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TailMetrics:
+    """How a model does where it does worst; of adversarial logits, its robustness there."""
+
+    accuracy: float
+    """Share of right predictions in [0, 1]."""
+    worst_class: float
+    """The lowest accuracy of a class."""
+    tail: float
+    """Mean accuracy over the lowest 30 % of classes: RA-Tail-30 under attack."""
+    tail_classes: tuple[int, ...]
+    """Those classes, ascending."""
+    fixed_tail: float | None
+    """Mean accuracy over classes that a baseline chose; None where none were given."""
+    loss_at_risk: float
+    """Mean cross entropy in nats of the worst 10 % of examples (CVaR)."""
+
+
+def tail_metrics(
+    logits: NDArray[np.floating], labels: NDArray[np.integer], *, fixed: NDArray[np.intp] | None = None
+) -> TailMetrics:
+    """The worst-case metrics of one model's logits.
+
+    Args:
+        logits: (N, K), clean or under attack, N at least 1.
+        labels: (N,) classes in [0, K).
+        fixed: tail classes of a baseline, such as PGD training: what does not fall just by being selected.
+    """
+    per_class = per_class_accuracy(logits, labels)
+    wide = logits.astype(np.float64)
+    losses = logsumexp(wide, axis=1) - wide[np.arange(len(labels)), labels]
+    return TailMetrics(
+        accuracy=accuracy(logits, labels),
+        worst_class=float(np.nanmin(per_class)),
+        tail=tail_accuracy(per_class),
+        tail_classes=tuple(tail_classes(per_class).tolist()),
+        fixed_tail=None if fixed is None else tail_accuracy(per_class, fixed),
+        loss_at_risk=conditional_value_at_risk(losses, fraction=0.1),
+    )

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from learners.image_inputs import channel_statistics, image_channels
 from learners.model import Model, Standardize, kept_rows
 from learners.randomness import torch_seeded
-from storage.values import Array, Examples
+from storage.values import Examples
 
 SMALLEST_SIDE = 8
 """Height and width from which three halvings leave a pixel."""
@@ -35,21 +34,12 @@ class SmallCNN(Model):
 
     def build(self, examples: Examples, seed: int) -> nn.Module:
         """A network from (B, C, H, W) images in [0, 1] to (B, K) logits."""
-        shape = examples.inputs.shape
-        if len(shape) not in (3, 4):
-            raise ValueError(
-                f"model small_cnn reads images (N, H, W) or (N, H, W, C), got inputs of shape {shape}; "
-                "use mlp for tables"
-            )
-        if min(shape[1:3]) < SMALLEST_SIDE:
-            raise ValueError(
-                f"model small_cnn reads images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE} pixels, "
-                f"got {shape[1]}x{shape[2]}"
-            )
-        channels = shape[3] if len(shape) == 4 else 1
+        channels = image_channels(examples, "small_cnn", least_side=SMALLEST_SIDE)
         mean, deviation = channel_statistics(examples.inputs[kept_rows(examples)])
         widths = (channels, self.width, 2 * self.width, 4 * self.width)
-        height, breadth = (-(-side // 8) for side in shape[1:3])  # each stride-2 layer halves, rounding up
+        height, breadth = (
+            -(-side // 8) for side in examples.inputs.shape[1:3]
+        )  # each stride-2 layer halves, rounding up
         layers: list[nn.Module] = [Standardize(mean, deviation)]
         with torch_seeded(seed, "weights"):
             for before, after in pairwise(widths):
@@ -69,20 +59,3 @@ class SmallCNN(Model):
             if parameter.ndim == 4:  # convolutions are faster on a CPU with channels last
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         return network
-
-
-def channel_statistics(images: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each channel, for images scaled to [0, 1].
-
-    Args:
-        images: (N, H, W) or (N, H, W, C) uint8.
-
-    Returns:
-        Two (C, 1, 1) arrays.
-    """
-    pixels = images.reshape(-1, images.shape[3] if images.ndim == 4 else 1)
-    values = np.arange(256) / 255.0
-    shares = np.stack([np.bincount(column, minlength=256) for column in pixels.T]) / len(pixels)
-    mean = shares @ values
-    deviation = np.sqrt(np.maximum(shares @ values**2 - mean**2, 0.0))
-    return mean[:, None, None], deviation[:, None, None]

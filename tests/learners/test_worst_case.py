@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learners.worst_case import conditional_value_at_risk, group_accuracy, tail_accuracy, tail_classes
+from learners.worst_case import conditional_value_at_risk, group_accuracy, tail_accuracy, tail_classes, tail_metrics
 
 TEN = np.array([0.70, 0.65, 0.60, 0.55, 0.50, 0.45, 0.40, 0.35, 0.30, 0.20])
 
@@ -58,3 +58,20 @@ def test_fractions_out_of_range_are_refused():
     for function in (conditional_value_at_risk, tail_classes):
         with pytest.raises(ValueError, match=r"fraction must be in \(0, 1\], got 0"):
             function(TEN, fraction=0)
+
+
+def test_tail_metrics_by_hand():
+    # Four classes, ten rows: class accuracies 2/3, 1/2, 1, 1/2; the lowest two are classes 1 and 3.
+    labels = np.array([0, 0, 0, 1, 1, 2, 2, 2, 3, 3])
+    predicted = np.array([0, 0, 1, 1, 0, 2, 2, 2, 3, 0])
+    logits = np.log(3) * np.eye(4)[predicted]
+    found = tail_metrics(logits, labels, fixed=np.array([0, 2]))
+    assert found.accuracy == pytest.approx(0.7)
+    assert found.worst_class == 0.5
+    assert found.tail == pytest.approx(0.5)
+    assert found.tail_classes == (1, 3)
+    assert found.fixed_tail == pytest.approx(5 / 6)
+    # The worst tenth is one of the wrong rows: log(3 + 1 + 1 + 1) - 0
+    assert found.loss_at_risk == pytest.approx(1.791759, abs=1e-6)
+    assert tail_metrics(logits, labels).fixed_tail is None
+    assert tail_metrics(1000 * logits, labels).loss_at_risk == pytest.approx(1098.612289, abs=1e-6)
