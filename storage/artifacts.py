@@ -11,7 +11,7 @@ import platform
 import resource
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -22,8 +22,9 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from storage.errors import CorruptError, NotFoundError
-from storage.files import Files
+from storage.files import Files, native_write
 from storage.schemas import SCHEMA_VERSION, check_table
+from storage.sealed import sealed, unsealed
 
 Json = Any
 
@@ -33,7 +34,7 @@ class Request:
     """What an artifact is to be: everything that its id is a hash of."""
 
     kind: str
-    """`dataset`, `training`, `scores`, `scored`, `selection`, `evaluation`, `report`."""
+    """`dataset`, `signals`, `training`, `scores`, `scored`, `selection`, `evaluation`, `report`."""
     settings: Mapping[str, Json]
     """The part of the recipe that decides the content."""
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -111,17 +112,20 @@ class Draft:
         self._done: list[File] = []
         self._started = time.perf_counter()
 
+    def writing(self, filename: str) -> AbstractContextManager[Path]:
+        """Where Polars should write a file inside the block, before `add` takes it over."""
+        return native_write(self._files, f"{self.directory}/{filename}", pl.exceptions.PolarsError)
+
     def path(self, filename: str) -> Path:
-        """Where a native writer should put a file, before `add` takes it over."""
-        self._files.passing("native write", f"{self.directory}/{filename}")
+        """Where a file lies that was written and not yet added, for reading it again."""
         return self._files.locate(f"{self.directory}/{filename}")
 
     def paths(self, table: str) -> list[Path]:
         """Where the files of a table lie that are listed so far, shared ones among them."""
-        return [self._files.locate(file.path) for file in self._done if file.table == table]
+        return self._files.local([file for file in self._done if file.table == table])
 
     def add(self, table: str, filename: str) -> None:
-        """Take over a file that was written to `path(filename)`."""
+        """Take over a file that was written inside `writing(filename)`."""
         path = f"{self.directory}/{filename}"
         rows = pq.read_metadata(self._files.locate(path)).num_rows if filename.endswith(".parquet") else 0
         size, digest = self._files.sealed(path)
@@ -132,7 +136,8 @@ class Draft:
         check_table(self.request.kind, table, frame.schema)
         number = sum(file.table == table for file in self._done)
         filename = f"{table}-{number:05d}.parquet"
-        frame.write_parquet(self.path(filename), compression="zstd", compression_level=1)
+        with self.writing(filename) as path:
+            frame.write_parquet(path, compression="zstd", compression_level=1)
         self.add(table, filename)
 
     def add_bytes(self, table: str, filename: str, data: bytes) -> None:
@@ -199,7 +204,8 @@ class Artifacts:
 
     def ids(self) -> list[str]:
         """Ids of all complete artifacts, sorted."""
-        return [name for name in self._files.names("artifacts") if self.has(name)]
+        names = (path.removeprefix("artifacts/") for path in self._files.children("artifacts"))
+        return [name for name in names if self.has(name)]
 
     @contextmanager
     def write(self, request: Request) -> Iterator[Draft]:
@@ -210,8 +216,7 @@ class Artifacts:
         draft = Draft(self._files, request)
         try:
             yield draft
-            text = json.dumps(asdict(draft.record()), indent=1)
-            if not self._files.create(f"{_place(request.id)}/record.json", text.encode()):
+            if not self._files.create(f"{_place(request.id)}/record.json", sealed(asdict(draft.record()))):
                 draft.discard()
         except BaseException:
             if not self._lists(request.id, draft):
@@ -255,7 +260,7 @@ def _place(artifact_id: str) -> str:
 
 def _record_from_json(artifact_id: str, text: bytes) -> Record:
     try:
-        raw = json.loads(text)
+        raw = unsealed(text)
         version = int(raw["schema_version"])
         if version > SCHEMA_VERSION:
             raise CorruptError(
@@ -266,4 +271,6 @@ def _record_from_json(artifact_id: str, text: bytes) -> Record:
         raw["files"] = tuple(File(**file) for file in raw["files"])
         return Record(**raw)
     except (KeyError, TypeError, ValueError) as error:
-        raise CorruptError(f"the record of artifact {artifact_id!r} cannot be read: {error}") from error
+        raise CorruptError(
+            f"the record of artifact {artifact_id!r} cannot be read: {error}; `tamis fsck` says what to do"
+        ) from error

@@ -1,17 +1,18 @@
 """Catalog: the store's records and versions as tables, for `catalog.*` in queries."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import polars as pl
 
-from storage.artifacts import Artifacts
+from storage.artifacts import Record
+from storage.remembered import RememberedArtifacts
 from storage.versions import KINDS, Versions
 
 _TIME = pl.Datetime("us", "UTC")
 
 
-def versions_table(artifacts: Artifacts, versions: Versions) -> pl.DataFrame:
+def versions_table(artifacts: RememberedArtifacts, versions: Versions) -> pl.DataFrame:
     """One row per published version, oldest first within a name."""
     rows = [
         (kind, name, one.number, str(one), one.artifact, one.created_at)
@@ -23,13 +24,13 @@ def versions_table(artifacts: Artifacts, versions: Versions) -> pl.DataFrame:
     return _timed(pl.DataFrame(rows, {**columns, "created_at": pl.String}, orient="row"))
 
 
-def artifacts_table(artifacts: Artifacts, versions: Versions) -> pl.DataFrame:
+def artifacts_table(artifacts: RememberedArtifacts, versions: Versions) -> pl.DataFrame:
     """One row per artifact: what it is and what it cost.
 
     `rows` are those of its longest table; `size_bytes` are of the files it wrote, shared ones not counted.
     """
     rows = []
-    for record in map(artifacts.record, artifacts.ids()):
+    for record in artifacts.records():
         tables = {file.table for file in record.files}
         own = [file for file in record.files if file.path.startswith(f"artifacts/{record.id}/")]
         rows.append(
@@ -61,34 +62,37 @@ def artifacts_table(artifacts: Artifacts, versions: Versions) -> pl.DataFrame:
     return _timed(pl.DataFrame(rows, columns, orient="row"))
 
 
-def lineage_table(artifacts: Artifacts, versions: Versions) -> pl.DataFrame:
+def lineage_table(artifacts: RememberedArtifacts, versions: Versions) -> pl.DataFrame:
     """One row per input of an artifact."""
     rows = [
-        (record.id, role, source)
-        for record in map(artifacts.record, artifacts.ids())
-        for role, source in record.request.inputs.items()
+        (record.id, role, source) for record in artifacts.records() for role, source in record.request.inputs.items()
     ]
     return pl.DataFrame(rows, {"artifact": pl.String, "role": pl.String, "input": pl.String}, orient="row")
 
 
-def metrics_table(artifacts: Artifacts, versions: Versions) -> pl.DataFrame:
-    """One row per metric of an evaluation; `seed` is the evaluated training's where the evaluation has none."""
-    rows = []
-    for record in map(artifacts.record, artifacts.ids()):
-        if record.kind != "evaluation":
-            continue
-        seed = record.request.seed
-        training = record.request.inputs.get("training")
-        if seed is None and training is not None and artifacts.has(training):
-            seed = artifacts.record(training).request.seed
+def metrics_table(artifacts: RememberedArtifacts, versions: Versions) -> pl.DataFrame:
+    """One row per metric: of an evaluation's learner, and of a score where the truth about labels is known.
+
+    `arm` is the title of the comparison's arm that an evaluation belongs to, `seed` the evaluated training's where
+    the evaluation has none. A score's `auroc` and `precision`, of finding wrong labels, stand with the report.
+    """
+    reports = artifacts.records("report")
+    arms = _arms(reports)
+    rows: list[tuple[object, ...]] = []
+    for record in artifacts.records("evaluation"):
         meta = record.meta
-        shared = (record.id, meta.get("arm"), meta.get("learner"), meta.get("data"), seed)
+        shared = (record.id, arms.get(record.id), meta.get("learner"), meta.get("data"), None, _seed(artifacts, record))
         rows += [(*shared, name, float(value)) for name, value in meta.get("metrics", {}).items() if value is not None]
+    for record in reports:
+        for one in record.meta.get("detection", []):
+            shared = (record.id, None, None, None, one["score"], None)
+            rows += [(*shared, name, float(one[name])) for name in ("auroc", "precision") if one.get(name) is not None]
     columns = {
         "artifact": pl.String,
         "arm": pl.String,
         "learner": pl.String,
         "data": pl.String,
+        "score": pl.String,
         "seed": pl.Int64,
         "metric": pl.String,
         "value": pl.Float64,
@@ -96,7 +100,26 @@ def metrics_table(artifacts: Artifacts, versions: Versions) -> pl.DataFrame:
     return pl.DataFrame(rows, columns, orient="row")
 
 
-TABLES: dict[str, Callable[[Artifacts, Versions], pl.DataFrame]] = {
+def _arms(reports: Iterable[Record]) -> dict[str, str]:
+    """Title of the arm of each evaluation that a report compares; several reports may name it differently."""
+    titles: dict[str, dict[str, None]] = {}
+    for report in reports:
+        arms = report.meta.get("arms", [])
+        for role, artifact in report.request.inputs.items():
+            kind, *place = role.split(".")
+            if kind == "evaluation" and place[0].isdecimal() and int(place[0]) < len(arms):
+                titles.setdefault(artifact, {})[arms[int(place[0])]["title"]] = None
+    return {artifact: ", ".join(found) for artifact, found in titles.items()}
+
+
+def _seed(artifacts: RememberedArtifacts, evaluation: Record) -> int | None:
+    training = evaluation.request.inputs.get("training")
+    if evaluation.request.seed is not None or training is None or not artifacts.has(training):
+        return evaluation.request.seed
+    return artifacts.record(training).request.seed
+
+
+TABLES: dict[str, Callable[[RememberedArtifacts, Versions], pl.DataFrame]] = {
     "versions": versions_table,
     "artifacts": artifacts_table,
     "lineage": lineage_table,

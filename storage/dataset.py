@@ -1,5 +1,7 @@
 """Dataset: one data set's rows read from its artifact, and the hand-over to arrays for training."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -8,7 +10,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from storage.artifacts import Record
+from storage.damage import damage_told
 from storage.files import Files
+from storage.growth import files_since
 from storage.index import ExampleIndex
 from storage.schemas import SPLITS, DatasetSchema, Feature
 from storage.values import Array, Examples, Selection
@@ -31,6 +35,15 @@ class Dataset:
     def __len__(self) -> int:
         return self.record.rows("examples")
 
+    def since(self, earlier: Record) -> "Dataset | None":
+        """The rows behind those of a data set that this one grew from; None if there are none.
+
+        Only files that the earlier one does not list are ever read.
+        """
+        examples = files_since(self.record, earlier, "examples")
+        files = (*examples, *files_since(self.record, earlier, "labels"))
+        return Dataset(self._files, replace(self.record, files=files)) if examples else None
+
     def scan(self) -> pl.LazyFrame:
         """All rows and columns, lazily; label and clean label come from the label layer where there is one."""
         frame = self._table("examples")
@@ -42,17 +55,26 @@ class Dataset:
 
     def paths(self, table: str) -> list[Path]:
         """Where the files of a table lie, for a reader that must not load them whole."""
-        return [self._files.locate(file.path) for file in self.record.table(table)]
+        return self._files.local(self.record.table(table))
+
+    def blocks(self, split: str, columns: Sequence[str], most_rows: int) -> Iterator[pl.DataFrame]:
+        """`example_id` and some columns of a split as they are stored, in the order of the files, block by block."""
+        wanted = list(dict.fromkeys(("example_id", "split", *columns)))
+        for path in self.paths("examples"):
+            rows = _of_split(pl.scan_parquet(path, glob=False).select(wanted), split).collect()
+            yield from (block for block in rows.iter_slices(most_rows) if len(block))
 
     def stored_types(self) -> dict[str, pl.DataType]:
         """Type of each column of the rows as they are stored, without the label layer."""
-        return dict(self._table("examples").collect_schema())
+        with damage_told(self.id):
+            return dict(self._table("examples").collect_schema())
 
     def layer_types(self) -> dict[str, pl.DataType]:
         """Type of each column that the label layer lays over the rows; empty where there is none."""
         if not self.record.table("labels"):
             return {}
-        types = dict(self._table("labels").collect_schema())
+        with damage_told(self.id):
+            types = dict(self._table("labels").collect_schema())
         return {name: dtype for name, dtype in types.items() if name != "example_id"}
 
     def index(self, split: str) -> ExampleIndex:
@@ -71,7 +93,8 @@ class Dataset:
         """(N,) group of each example of a split as a position in `schema.groups`; None without groups."""
         if not self.schema.groups:
             return None
-        names = _of_split(self.scan(), split).select("group").collect()["group"]
+        with damage_told(self.id):
+            names = _of_split(self.scan(), split).select("group").collect()["group"]
         return _positions(names, self.schema.groups)
 
     def examples(self, split: str, selection: Selection | None = None) -> Examples:
@@ -81,7 +104,8 @@ class Dataset:
             ValueError: a column has no form that a learner takes, or the selection is over other examples.
         """
         names = [feature.name for feature in self.schema.features]
-        rows = _of_split(self.scan(), split).select("example_id", *names).collect()
+        with damage_told(self.id):
+            rows = _of_split(self.scan(), split).select("example_id", *names).collect()
         index = ExampleIndex(rows["example_id"])
         labels = self.labels(split)
         if selection is not None and selection.index != index:
@@ -90,7 +114,7 @@ class Dataset:
             labels = selection.labels
         return Examples(
             index=index,
-            inputs=_inputs(rows, self.schema.features),
+            inputs=input_array(rows, self.schema.features),
             labels=labels,
             classes=self.schema.classes,
             weights=None if selection is None else selection.weights,
@@ -109,10 +133,11 @@ class Dataset:
         wanted = ["example_id", "split"]
         wanted += ["label"] if self.schema.classes else []
         wanted += ["clean_label"] if self.schema.has_clean_label else []
-        return self.scan().select(wanted).collect()
+        with damage_told(self.id):
+            return self.scan().select(wanted).collect()
 
     def _table(self, name: str) -> pl.LazyFrame:
-        return pl.scan_parquet([self._files.locate(file.path) for file in self.record.table(name)], glob=False)
+        return pl.scan_parquet(self._files.local(self.record.table(name)), glob=False)
 
 
 def _of_split(rows: pl.LazyFrame, split: str) -> pl.LazyFrame:
@@ -130,7 +155,7 @@ def _positions(names: pl.Series, order: tuple[str, ...]) -> NDArray[np.int64]:
     return positions
 
 
-def _inputs(rows: pl.DataFrame, features: tuple[Feature, ...]) -> Array:
+def input_array(rows: pl.DataFrame, features: tuple[Feature, ...]) -> Array:
     """(N, ...) uint8 for one image column, or (N, D) float32: numbers as they are, categories one-hot."""
     kinds = {feature.kind for feature in features}
     if not features:

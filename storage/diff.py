@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from storage.artifacts import Artifacts, Record
+from storage.damage import damage_told
 from storage.dataset import Dataset
 from storage.errors import NotFoundError
 from storage.files import Files
@@ -54,6 +55,7 @@ class Diff:
     """Settings, seeds, revisions and sources that differ in how the two were made, inputs included."""
 
 
+@damage_told("a file behind one of the two versions")
 def diff(files: Files, artifacts: Artifacts, versions: Versions, first: str, second: str) -> Diff:
     """What moved from one version to another.
 
@@ -145,7 +147,7 @@ def _changed_content(files: Files, first: Dataset, second: Dataset) -> Iterator[
     """Each other column that both have, with the ids of the rows in which it differs; shared files are not read."""
     tables = first.record.table("examples"), second.record.table("examples")
     hashes = [{file.sha256 for file in table} for table in tables]
-    own = [[files.locate(one.path) for one in table if one.sha256 not in hashes[0] & hashes[1]] for table in tables]
+    own = [files.local([one for one in table if one.sha256 not in hashes[0] & hashes[1]]) for table in tables]
     if not own[0] or not own[1]:
         return
     before, after = (pl.scan_parquet(paths, glob=False) for paths in own)
@@ -195,7 +197,7 @@ def _subset_rows(
 
 def _decisions(files: Files, record: Record, dataset: Dataset) -> pl.DataFrame:
     """Id, weight, reason, given label and the label to train on of every example that a selection decided on."""
-    paths = [files.locate(file.path) for file in record.table("selection")]
+    paths = files.local(record.table("selection"))
     classes = pl.Series(dataset.schema.classes, dtype=pl.String)
     rows = pl.read_parquet(paths, glob=False).join(_facts(dataset), on="example_id", how="left", suffix="_given")
     corrected = (
@@ -269,7 +271,7 @@ def _score_causes(
 
 
 def _values(files: Files, scores: Record) -> pl.DataFrame:
-    paths = [files.locate(file.path) for file in scores.table("scores")]
+    paths = files.local(scores.table("scores"))
     return pl.read_parquet(paths, columns=["example_id", "value"], glob=False)
 
 

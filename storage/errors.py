@@ -6,6 +6,8 @@ TamisError
 ├── ContractError        rows break the data contract and the contract says `fail`
 ├── ConflictError        a name's next version stayed contested after all retries
 ├── CorruptError         something in the store is not what its record says
+├── ObjectStoreError     an object store does not answer or refuses, or obstore is not installed
+├── DiskError            a full or broken disk, or missing rights to it (an OSError too)
 └── QueryError           SQL that is wrong, or that tries to leave the sandbox
 """
 
@@ -32,6 +34,14 @@ class ConflictError(TamisError):
 
 class CorruptError(TamisError):
     """A file or record in the store is not what its record says."""
+
+
+class DiskError(TamisError, OSError):
+    """The operating system refuses to read or write a file of the store: full, broken, or not allowed."""
+
+
+class ObjectStoreError(TamisError):
+    """An object store that does not answer or refuses; the message says what to check."""
 
 
 class QueryError(TamisError):

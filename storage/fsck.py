@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedReader
 from typing import Literal
 
 import pyarrow as pa
@@ -14,6 +16,7 @@ from storage.artifacts import Artifacts, File, Record
 from storage.checkpoints import from_bytes
 from storage.errors import CorruptError, TamisError
 from storage.files import PRIVATE_PATTERN, TEMPORARY, Files
+from storage.sealed import unsealed
 from storage.versions import KINDS, NUMBER_PATTERN, Versions
 
 KNOWN = ("artifacts", "checkpoints", "fingerprints", "published", "runs", "store.json", "tags", "versions")
@@ -51,13 +54,14 @@ def check_store(files: Files, *, quick: bool = False) -> Iterator[Finding]:
     Yields:
         What is wrong or left over; nothing for a store that is as it should be.
     """
-    checker = _Checker(files, quick)
+    checker = _Checker(files.snapshot(), quick)
     yield from checker.top()
     yield from checker.artifacts()
     yield from checker.versions()
     yield from checker.tags()
     yield from checker.strangers()
     yield from checker.checkpoints()
+    yield from checker.notes()
 
 
 class _Checker:
@@ -73,11 +77,11 @@ class _Checker:
         """The store's own mark, and what lies beside it."""
         try:
             mark = json.loads(self._files.read("store.json"))
-            if mark["format"] != "tamis store":
+            if mark["format"] != "tamis store" or set(mark) != {"format", "schema_version"}:
                 raise ValueError("it is of another format")
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             yield _damage("store.json", f"cannot be read: {error}", "copy it from another store; all are equal")
-        for name in sorted(path.name for path in self._files.root.iterdir()):
+        for name in self._files.top():
             if name not in (*KNOWN, TEMPORARY):
                 yield _foreign(name)
         private = [path for path in self._files.children("published") if PRIVATE_PATTERN.fullmatch(path[10:])]
@@ -89,7 +93,7 @@ class _Checker:
         """Records, the files they list, and the files that no record lists."""
         listed: set[str] = set()
         broken = False
-        for name in self._files.names("artifacts"):
+        for name in (path.removeprefix("artifacts/") for path in self._files.children("artifacts")):
             if not self._artifacts.has(name):
                 continue
             self._complete.add(name)
@@ -97,7 +101,7 @@ class _Checker:
                 record = self._artifacts.record(name)
             except TamisError as error:
                 broken = True
-                yield _damage(f"artifacts/{name}", str(error), _AGAIN.format(place=f"artifacts/{name}"))
+                yield _damage(f"artifacts/{name}", _told(error), _AGAIN.format(place=f"artifacts/{name}"))
                 continue
             listed.update(file.path for file in record.files)
             yield from self._record(name, record)
@@ -125,38 +129,38 @@ class _Checker:
     def _problem(self, file: File) -> str | None:
         """What is wrong with a listed file, if anything is."""
         try:
-            path = self._files.locate(file.path)
+            with self._files.opened(file.path) as stream:
+                return self._content_problem(file, stream)
         except ValueError as error:
             return f"has a path that leaves the store: {error}"
-        if not path.is_file():
+        except FileNotFoundError:
             return "is missing"
-        size = path.stat().st_size
+
+    def _content_problem(self, file: File, stream: BufferedReader) -> str | None:
+        size = stream.seek(0, os.SEEK_END)
         if size != file.size_bytes:
             return f"has {size} bytes, its record says {file.size_bytes}"
-        if not self._quick:
-            with path.open("rb") as stream:
-                if hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
-                    return "has other content than its record says"
+        stream.seek(0)
+        if not self._quick and hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
+            return "has other content than its record says"
         if not file.path.endswith(".parquet"):
             return None
         try:
-            rows = pq.read_metadata(path).num_rows
+            rows = pq.read_metadata(stream).num_rows
         except (pa.ArrowException, OSError) as error:
             return f"is no Parquet file any more: {(str(error).splitlines() or [''])[0]}"
         return None if rows == file.rows else f"has {rows} rows, its record says {file.rows}"
 
     def _unlisted(self, listed: set[str]) -> Iterator[Finding]:
         """Files below `artifacts` that no record lists: in private places leftovers, elsewhere foreign ones."""
-        top = self._files.locate("artifacts")
-        paths = (path.relative_to(self._files.root) for path in sorted(top.rglob("*")) if path.is_file())
         seen: set[str] = set()
-        for path in paths:
-            parts = path.parts
-            if str(path) in listed or (len(parts) == 3 and parts[2] == "record.json"):
+        for path in self._files.below("artifacts"):
+            parts = path.split("/")
+            if path in listed or (len(parts) == 3 and parts[2] == "record.json"):
                 continue
             place = "/".join(parts[:3])
             if len(parts) != 4 or not PRIVATE_PATTERN.fullmatch(parts[2]) or not re.fullmatch(r"[\w.-]+", parts[3]):
-                yield _foreign(path.as_posix())
+                yield _foreign(path)
             elif place not in seen and not self._files.is_held(place):
                 seen.add(place)
                 yield _leftover(place, "was left by a killed writer, or holds files that its record does not list")
@@ -169,7 +173,7 @@ class _Checker:
                 try:
                     version = self._versions.find(kind, f"{name}@{number}")
                 except TamisError as error:
-                    yield _damage(place, f"cannot be read: {error}", "restore its file from a backup")
+                    yield _damage(place, _told(error).removeprefix(f"{place} "), "restore its file from a backup")
                     continue
                 if (version.kind, version.name, version.number) != (kind, name, number):
                     yield _damage(place, f"says that it is {version} of {version.kind}", "restore it from a backup")
@@ -189,7 +193,7 @@ class _Checker:
                         raise CorruptError(f"it says that it is {moved} of {moved.kind}")
                     self._versions.find(kind, moved.reference)
                 except (TamisError, ValueError) as error:
-                    yield _damage(place, f"cannot be used: {error}", f"move it with `tamis tag VERSION {tag}`")
+                    yield _damage(place, f"cannot be used: {_told(error)}", f"move it with `tamis tag VERSION {tag}`")
             if self._versions.newest(kind, tag):
                 yield _damage(
                     f"tag {tag} of {kind}", f"is hidden by a {kind} of that name", "tag its version with another name"
@@ -205,11 +209,10 @@ class _Checker:
     def strangers(self) -> Iterator[Finding]:
         """Files among versions and tags that are neither."""
         for directory in ("versions", "tags"):
-            top = self._files.locate(directory)
-            for path in sorted(one.relative_to(top) for one in top.rglob("*") if one.is_file()):
-                parts = path.parts
+            for path in self._files.below(directory):
+                parts = path.split("/")[1:]
                 if len(parts) != 3 or parts[0] not in KINDS or not NUMBER_PATTERN.fullmatch(parts[2]):
-                    yield _foreign(f"{directory}/{path.as_posix()}")
+                    yield _foreign(path)
 
     def checkpoints(self) -> Iterator[Finding]:
         """Whether unfinished trainings can be taken up again, and states of finished ones."""
@@ -224,6 +227,21 @@ class _Checker:
                     continue
                 except CorruptError as error:
                     yield _damage(path, str(error), "remove it; the training then starts anew")
+
+    def notes(self) -> Iterator[Finding]:
+        """Whether what runs and sources are remembered by can be read."""
+        for path in (*self._files.children("runs"), *self._files.children("fingerprints")):
+            try:
+                unsealed(self._files.read(path))
+            except FileNotFoundError:
+                continue
+            except ValueError as error:
+                yield _damage(path, f"cannot be read: {error}", "remove it; the next run remembers anew")
+
+
+def _told(error: Exception) -> str:
+    """What is wrong, without the advice to run what runs already."""
+    return str(error).partition("; `tamis fsck`")[0]
 
 
 def _damage(place: str, problem: str, remedy: str) -> Finding:

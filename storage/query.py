@@ -10,6 +10,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import SequenceMatcher, get_close_matches
 
 import duckdb
 import polars as pl
@@ -18,14 +19,18 @@ from duckdb.sqltypes import DuckDBPyType
 
 from storage import catalog, diff, why
 from storage.artifacts import Artifacts
+from storage.damage import printable
 from storage.errors import CorruptError, NotFoundError, QueryError
-from storage.files import Files
+from storage.files import NAME_PATTERN, Files
 from storage.limits import Deadline, Limits, stopped_in_time
+from storage.remembered import RememberedArtifacts
 from storage.statement import OWN_FUNCTIONS, Statement, parse_statement
 from storage.versions import Versions
 from storage.views import SCHEMAS, View, Views, empty_quarantine, quoted_name, quoted_text
 
 _ROWS_PER_FRAME = 122_880
+_MOST_NAMES = 20
+_ALIKE = 0.6
 _UNSUPPORTED = ("bignum", "bit", "geometry", "interval", "time with time zone", "union", "variant")
 _TABLES_ONLY = (
     "a query reads only the store's tables, not files or addresses (catalog.versions lists them); "
@@ -84,13 +89,14 @@ def stream(
     """
     if rows_per_frame < 1:
         raise ValueError(f"rows_per_frame must be at least 1, got {rows_per_frame}")
-    views = Views(files, artifacts, versions)
+    remembered = RememberedArtifacts(artifacts)
+    views = Views(files, remembered, versions)
     limits = limits or Limits()
     deadline = Deadline(limits.timeout_seconds)
     with sandbox(limits) as connection, stopped_in_time(connection, deadline), _clear_errors(limits, deadline):
         statement = parse_statement(connection, sql)
-        found = _prepare(connection, statement, views, artifacts, versions)
-        _answer_calls(connection, statement, files, artifacts, versions)
+        found = _prepare(connection, statement, views, remembered, versions)
+        _answer_calls(connection, statement, files, remembered, versions)
         seal(connection, [path for view in found for path in view.paths])
         deadline.check()
         answer = _bound(connection, statement, found)
@@ -139,7 +145,7 @@ def _prepare(
     connection: duckdb.DuckDBPyConnection,
     statement: Statement,
     views: Views,
-    artifacts: Artifacts,
+    artifacts: RememberedArtifacts,
     versions: Versions,
 ) -> list[View]:
     """Make what the statement's qualified names stand for; the views that read files come back."""
@@ -162,7 +168,7 @@ def _prepare(
             continue
         view = views.find(schema, name)
         try:
-            connection.execute(empty_quarantine(name) if view is None else view.sql(statement.columns))
+            connection.execute(empty_quarantine(name) if view is None else view.sql(statement.columns_of(path)))
         except duckdb.Error as error:
             raise CorruptError(f"{schema}.{name} cannot be read: {first_sentence(str(error))}") from error
         if view is not None:
@@ -209,33 +215,60 @@ def _checked_path(path: tuple[str, ...], views: Views) -> tuple[str, str]:
     if len(path) == 1:
         if re.search(r"[/.:\\]", path[0]):
             raise QueryError(_TABLES_ONLY)
-        raise NotFoundError(f"there is no table {path[0]!r}; {_what_there_is(views)}")
+        raise NotFoundError(f"there is no table {path[0]!r}; {_what_there_is(views, path[0])}")
     if len(path) > 2:
         written = f"{path[0]}.{quoted_name('.'.join(path[1:]))}"
         raise QueryError(f"{'.'.join(path)} has too many parts; a name with dots stands in double quotes: {written}")
     schema, name = path[0].lower(), path[1]
-    if schema in SCHEMAS or (schema == "catalog" and name.lower() in catalog.TABLES):
+    if schema == "catalog" and name.lower() in catalog.TABLES:
         return schema, name
-    raise NotFoundError(f"there is no {schema}.{name}; {_what_there_is(views)}")
+    if schema in SCHEMAS and _may_be_name(name.partition("@")[0]):
+        return schema, name
+    raise NotFoundError(f"there is no {schema}.{name}; {_what_there_is(views, name)}")
 
 
-def _what_there_is(views: Views) -> str:
+def _may_be_name(name: str) -> bool:
+    return NAME_PATTERN.fullmatch(name) is not None and ".." not in name
+
+
+def _what_there_is(views: Views, wanted: str) -> str:
+    """Tables that a store has, those with a name like the wanted one first; not all where they are many."""
     names = [*views.known(), *(f"catalog.{name}" for name in catalog.TABLES)]
-    return f"the store has {', '.join(names)}"
+    alike = {name: SequenceMatcher(None, name.partition(".")[2].strip('"'), wanted).ratio() for name in names}
+    if len(names) > _MOST_NAMES:
+        first = ", ".join(sorted(names, key=alike.__getitem__, reverse=True)[:_MOST_NAMES])
+        return f"the store has {first} and {len(names) - _MOST_NAMES} more, which catalog.versions lists"
+    near = max(names, key=alike.__getitem__)
+    meant = f"did you mean {near}? " if alike[near] > _ALIKE else ""
+    return f"{meant}the store has {', '.join(names)}"
 
 
 def _bound(
     connection: duckdb.DuckDBPyConnection, statement: Statement, found: Sequence[View]
 ) -> duckdb.DuckDBPyRelation:
-    """The statement, bound to the views; where it does not fit, DuckDB's hints are about the views with all columns."""
+    """The statement, bound to the views; where it does not fit, hints are about the views with all columns."""
     try:
         return run_sealed(connection, statement.sql)
-    except duckdb.BinderException:
+    except duckdb.BinderException as error:
         if statement.columns is None:
-            raise
+            raise _with_columns(error, found) from None
         for view in found:
             connection.execute(view.sql(None))
-        return run_sealed(connection, statement.sql)
+        try:
+            return run_sealed(connection, statement.sql)
+        except duckdb.BinderException as second:
+            raise _with_columns(second, found) from None
+
+
+def _with_columns(error: duckdb.BinderException, found: Sequence[View]) -> Exception:
+    """The error, with the columns nearest to one that DuckDB misses in a named table without a hint of its own."""
+    missed = re.search(r'"([^"]+)" does not have a column named "([^"]+)"', str(error))
+    if missed is None:
+        return error
+    names = list(dict.fromkeys(column.name for view in found for column in view.columns))
+    near = get_close_matches(missed[2], names, 3, _ALIKE) or names
+    listed = ", ".join(map(quoted_name, near[:_MOST_NAMES]))
+    return QueryError(f"{missed[1]} has no column {missed[2]!r}; the store's tables in this query have {listed}")
 
 
 def _frames(answer: duckdb.DuckDBPyRelation, rows_per_frame: int) -> Iterator[pl.DataFrame]:
@@ -286,11 +319,23 @@ def _clear_errors(limits: Limits, deadline: Deadline) -> Iterator[None]:
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         if deadline.passed:
             raise deadline.error() from None
+        if _is_damage(error):
+            told = printable(first_sentence(str(error)))
+            raise CorruptError(
+                f"a file behind the query cannot be read: {told}; `tamis fsck` says what to do"
+            ) from None
         raise QueryError(first_sentence(str(error))) from None
+
+
+def _is_damage(error: Exception) -> bool:
+    """Whether DuckDB met broken bytes: its reader of Parquet passes the errors of its parser on without a kind."""
+    return type(error) is duckdb.Error or (
+        isinstance(error, duckdb.IOException | duckdb.InvalidInputException) and ".parquet" in str(error)
+    )
 
 
 def first_sentence(message: str) -> str:
     """What DuckDB says is wrong, with its suggestions, without the kind of error and the place in the text."""
-    told = re.split(r"\n\s*\n|\nLINE ", message, maxsplit=1)[0]
+    told = re.split(r"\n\s*\n|\nLINE |\s+Candidate functions:", message, maxsplit=1)[0]
     told = re.sub(r"^([A-Z][A-Za-z-]* )*Error: ", "", told)
     return " ".join(told.split())

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from storage.artifacts import Draft
+from storage.damage import damage_told
 from storage.dataset import Dataset
 from storage.errors import SourceError
 from storage.ingest.source import Source, open_format
@@ -36,7 +37,7 @@ class Corrections:
 
 
 def read_corrections(source: Source, dataset: str, *, by: str, why: str) -> Corrections:
-    """Corrections from a file with the columns `example_id` (or `key`) and `label`; further columns are not read.
+    """Corrections from a file with the columns `example_id` (or `key`) and `label`; further columns do not count.
 
     Args:
         source: the file.
@@ -56,7 +57,7 @@ def read_corrections(source: Source, dataset: str, *, by: str, why: str) -> Corr
             "'example_id' (or 'key')"
         )
     kept = [named, "label"]
-    types = {name: pl.String() if header.inferred else header.columns[name] for name in kept}
+    types = {name: pl.String() if header.inferred else dtype for name, dtype in header.columns.items()}
     frames = []
     for block in reader.read(location, types):
         if block.rejected:
@@ -92,7 +93,8 @@ def relabel(draft: Draft, dataset: Dataset, corrections: Corrections) -> int:
     """
     given = corrections.rows
     _check_known(dataset, given)
-    layer = _layer(dataset)
+    with damage_told(dataset.id):
+        layer = _layer(dataset)
     joined = layer.join(given.rename({"label": "_new"}), on="example_id", how="left", maintain_order="left")
     missing = given.join(layer, on="example_id", how="anti")
     if len(missing):

@@ -111,7 +111,9 @@ _REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
     ("dataset", "quarantine"): {"source_row": pl.Int64, "rule": pl.String, "row": pl.String},
     ("training", "signals"): _IDS,
     ("training", "epochs"): {"epoch": pl.Int64},
+    ("signals", "signals"): _IDS,
     ("scores", "scores"): {**_IDS, "value": pl.Float64, "standard_error": pl.Float64},
+    ("scores", "frozen"): _IDS,
     ("selection", "selection"): {**_IDS, "weight": pl.Float32, "reason": pl.String, "label": pl.Int64},
     ("evaluation", "predictions"): {**_IDS, "predicted": pl.Int64, "correct": pl.Boolean},
 }

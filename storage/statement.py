@@ -6,7 +6,7 @@ in `query.py`, is DuckDB's own lock, and holds even where this one is mistaken.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,15 @@ _ONE_SELECT = (
     "(`tamis sql --output FILE` keeps the answer in a file)"
 )
 
+_SETTINGS = "a query changes no setting; its memory, threads and time are set with --memory, --threads and --timeout"
+_INSTEAD = {
+    "explain": "EXPLAIN is not available; leave the word out, and read fewer columns where an answer takes long",
+    "pragma": f"PRAGMA is not available: {_SETTINGS}; DESCRIBE scored.digits lists a table's columns",
+    "set": _SETTINGS,
+    "reset": _SETTINGS,
+}
+"""What to do in place of a statement that is no query, by its first word."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
@@ -45,7 +54,17 @@ class Statement:
     calls: tuple[tuple[str, ...], ...]
     """Calls of `OWN_FUNCTIONS`, each as its name and its texts, without repeats."""
     columns: frozenset[str] | None
-    """Case-folded words among which is every column that the SELECT reads; None if it may read all."""
+    """Case-folded words among which is every column that is read of any table; None if it may read all."""
+    qualified: Mapping[str, frozenset[str]]
+    """Further words, such as `label` in `s.label`, by the case-folded alias or name of the only table they are of."""
+    aliases: Mapping[tuple[str, ...], frozenset[str]]
+    """Case-folded aliases or names under which each table, its parts case-folded too, stands."""
+
+    def columns_of(self, table: tuple[str, ...]) -> frozenset[str] | None:
+        """Case-folded words among which is every column that is read of one table; None if it may read all."""
+        if self.columns is None:
+            return None
+        return self.columns.union(*(self.qualified.get(alias, ()) for alias in self.aliases[_folded(table)]))
 
 
 def parse_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> Statement:
@@ -62,7 +81,19 @@ def parse_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> Statemen
     paths = [_path(node) for node in nodes if node.get("type") == "BASE_TABLE"]
     tables = dict.fromkeys(path for path in paths if len(path) > 1 or path[0].casefold() not in local)
     calls = dict.fromkeys(_call(node["function"]) for node in nodes if _is_own_call(node))
-    return Statement(sql=sql, tables=tuple(tables), calls=tuple(calls), columns=_columns_read(nodes))
+    aliases: dict[tuple[str, ...], set[str]] = {}
+    for node in nodes:
+        if node.get("type") == "BASE_TABLE":
+            aliases.setdefault(_folded(_path(node)), set()).add(_shown_as(node))
+    columns, qualified = _columns_read(nodes, set().union(*aliases.values()))
+    return Statement(
+        sql=sql,
+        tables=tuple(tables),
+        calls=tuple(calls),
+        columns=columns,
+        qualified=qualified,
+        aliases={path: frozenset(found) for path, found in aliases.items()},
+    )
 
 
 def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
@@ -91,7 +122,7 @@ def _parse_error(parsed: dict[str, Any], sql: str) -> str:
     if parsed.get("error_type") != "parser":
         if re.search(r"\bpivot\b", sql, re.IGNORECASE):
             return "a PIVOT in a query lists its values: PIVOT ... ON label IN ('a', 'b') USING count(*)"
-        return _ONE_SELECT
+        return _INSTEAD.get(_first_word(sql), _ONE_SELECT)
     message = str(parsed["error_message"])
     if "max_expression_depth" in message:
         return _TOO_DEEP
@@ -100,6 +131,11 @@ def _parse_error(parsed: dict[str, Any], sql: str) -> str:
     if re.search(r'near "[-@.]', message):
         message += "; names with '-', '.' or '@' stand in double quotes: scored.\"fashion@3\""
     return message
+
+
+def _first_word(sql: str) -> str:
+    found = re.search(r"\w+", re.sub(r"--[^\n]*|/\*.*?\*/", " ", sql, flags=re.DOTALL))
+    return found[0].lower() if found else ""
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
@@ -120,7 +156,7 @@ def _check_node(node: dict[str, Any]) -> None:
         raise QueryError(_ONE_SELECT)
     if node.get("class") == "PARAMETER":
         raise QueryError("a query takes no parameters; write the values into it")
-    if node.get("show_type") == "SHOW_SPECIAL":
+    if node.get("show_type") == "SHOW_SPECIAL" or (node.get("show_type") == "SHOW" and len(_path(node)) == 1):
         raise QueryError("SHOW is not available; SELECT kind, version FROM catalog.versions lists what there is")
     if kind != "TABLE_FUNCTION" or _is_own_call(node):
         return
@@ -155,23 +191,46 @@ def _path(node: dict[str, Any]) -> tuple[str, ...]:
     return tuple(node["qualified_name"]["path"])
 
 
-def _columns_read(nodes: list[dict[str, Any]]) -> frozenset[str] | None:
-    """A superset of the columns read, or None where whole rows may be meant."""
+def _folded(path: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(str.casefold, path))
+
+
+def _shown_as(table: dict[str, Any]) -> str:
+    """By which case-folded name columns of a table in FROM are qualified."""
+    return str(table.get("alias") or _path(table)[-1]).casefold()
+
+
+def _columns_read(
+    nodes: list[dict[str, Any]], aliases: Collection[str]
+) -> tuple[frozenset[str] | None, dict[str, frozenset[str]]]:
+    """A superset of the columns read of any table, or None where whole rows may be meant; and of single tables.
+
+    In `a.b` the `a` may be a column too, so it counts as read; `b` is a column of what is called `a`, or a
+    field of a column `a`.
+    """
     rows: set[str] = set()
     referred: set[str] = set()
     words: set[str] = set()
+    qualified: dict[str, set[str]] = {}
     for node in nodes:
         kind = node.get("type")
         if kind in _WHOLE_ROWS or node.get("ref_type") == "NATURAL" or "column_name_alias" in node:
-            return None
+            return None, {}
         if kind in _IN_FROM:
             rows.add(str(node.get("alias", "")).casefold())
         if kind == "BASE_TABLE":
             rows.add(_path(node)[-1].casefold())
         if kind == "COLUMN_REF":
-            referred.add(str(node["column_names"][-1]).casefold())
+            names = [str(name).casefold() for name in node["column_names"]]
+            referred.add(names[-1])
+            if len(names) == 2 and names[0] in aliases:
+                qualified.setdefault(names[0], set()).add(names[1])
+                words.update((names[0], str(node.get("alias", "")).casefold()))
+                continue
         words.update(_words(node))
-    return None if rows & referred else frozenset(words)
+    if rows & referred:
+        return None, {}
+    return frozenset(words), {alias: frozenset(found) for alias, found in qualified.items()}
 
 
 def _words(node: dict[str, Any]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,19 @@ import polars as pl
 
 from storage.artifacts import Artifacts, Draft, Record, Request
 from storage.checkpoints import Checkpoints, from_bytes
+from storage.damage import damage_told
 from storage.dataset import Dataset
 from storage.errors import CorruptError, NotFoundError
 from storage.files import TEMPORARY, Files, check_name
-from storage.schemas import check_table
+from storage.growth import files_since
+from storage.handover import hand_over
+from storage.index import ExampleIndex
+from storage.roots import files_at
+from storage.schemas import SCHEMA_VERSION, check_table
+from storage.sealed import sealed, unsealed
 from storage.subset import Subset
 from storage.tables import (
+    arrays_from_table,
     scores_from_table,
     scores_to_table,
     selection_from_table,
@@ -23,7 +31,7 @@ from storage.tables import (
     signals_from_tables,
 )
 from storage.tags import Tag
-from storage.values import Array, Scores, Selection, Signals
+from storage.values import Array, Schedule, Scores, Selection, Signals
 from storage.versions import Version, Versions
 
 if TYPE_CHECKING:
@@ -48,37 +56,44 @@ class Store:
 
     @classmethod
     def open(cls, root: str | Path) -> "Store":
-        """The store at this directory.
+        """The store at this directory, or at this URL such as `s3://bucket/prefix`.
 
         Raises:
             NotFoundError: there is no store.
+            ObjectStoreError: the object store does not answer or refuses, or obstore is not installed.
         """
-        files = Files(Path(root))
-        if not files.exists(_MARK):
+        files = files_at(root)
+        if not _is_marked(files):
             raise NotFoundError(f"there is no store at {root}; `tamis run digits` makes one, --store names another")
         return cls(files)
 
     @classmethod
     def create(cls, root: str | Path | Files) -> "Store":
-        """The store at this directory, made if it is not there yet.
+        """The store at this directory or URL, made if it is not there yet.
 
         Raises:
             ValueError: the directory holds something else.
+            ObjectStoreError: the object store does not answer or refuses, or obstore is not installed.
         """
-        files = root if isinstance(root, Files) else Files(Path(root))
-        if not files.exists(_MARK):
-            others = {path.name for path in files.root.iterdir()} - {TEMPORARY} if files.root.exists() else set()
-            if others and not files.exists("artifacts"):
+        files = root if isinstance(root, Files) else files_at(root)
+        if not _is_marked(files):
+            others = {*files.top()} - {TEMPORARY}
+            if others and "artifacts" not in others:
                 raise ValueError(
-                    f"{files.root} is not empty and not a tamis store; name another directory with --store"
+                    f"{files.location} is not empty and not a tamis store; name another directory with --store"
                 )
-            files.create(_MARK, json.dumps({"format": "tamis store", "schema_version": 1}).encode())
+            files.mark(_MARK, json.dumps({"format": "tamis store", "schema_version": 1}).encode())
         return cls(files)
 
     @property
     def root(self) -> Path:
-        """Where the store is."""
+        """The store's directory; for an object store that of its local copies."""
         return self.files.root
+
+    @property
+    def location(self) -> str:
+        """What `Store.open` takes to open this store again, from anywhere on this machine."""
+        return self.files.location
 
     def has(self, artifact_id: str) -> bool:
         """Whether this artifact is complete."""
@@ -150,9 +165,9 @@ class Store:
     def subset(self, reference: str) -> Subset:
         """The kept examples of a subset version, ready for a PyTorch DataLoader."""
         version = self.version("subset", reference)
-        record = self.record(version.artifact)
-        examples = self.dataset(record.request.inputs["dataset"]).examples("train", self.selection(record.id))
-        return Subset(version, examples)
+        dataset = self.dataset(self.record(version.artifact).request.inputs["dataset"])
+        rows, paths = hand_over(self, version.artifact)
+        return Subset(version, dataset.schema.classes, rows, paths, self._schedule(version.artifact))
 
     def write_scores(self, request: Request, scores: Scores, meta: Mapping[str, Any], *, seconds: float = 0.0) -> None:
         """Publish scores as an artifact, with further meta; `seconds` is what making them took."""
@@ -162,9 +177,11 @@ class Store:
             draft.add_table("scores", frame)
             draft.meta.update({**meta, **described})
 
-    def scores(self, artifact_id: str) -> Scores:
-        """The scores of an artifact."""
+    def scores(self, artifact_id: str, earlier: Record | None = None) -> Scores:
+        """The scores of an artifact; only those in files that `earlier` scores do not list, where that is given."""
         record = self.record(artifact_id)
+        if earlier is not None:
+            record = replace(record, files=files_since(record, earlier, "scores"))
         return scores_from_table(self._read(record, "scores"), record.meta)
 
     def write_selection(
@@ -175,10 +192,13 @@ class Store:
             draft.earlier_seconds = seconds
             draft.add_table("selection", selection_to_table(selection))
             draft.meta.update({**meta, "kept": int(selection.kept.sum()), "reasons": dict(selection.counts())})
+            if selection.schedule is not None:
+                draft.meta["schedule"] = asdict(selection.schedule)
 
     def selection(self, artifact_id: str) -> Selection:
         """The selection of an artifact."""
-        return selection_from_table(self._read(self.record(artifact_id), "selection"))
+        selection = selection_from_table(self._read(self.record(artifact_id), "selection"))
+        return replace(selection, schedule=self._schedule(artifact_id))
 
     def signals(self, artifact_ids: Sequence[str], names: Sequence[str], further: Mapping[str, Array]) -> Signals:
         """What several seeds of one learner recorded, stacked.
@@ -195,14 +215,52 @@ class Store:
             runs.append((frame, {"signals": shapes}))
         return signals_from_tables(runs, further)
 
+    def unrecorded(
+        self, artifact_id: str, index: ExampleIndex, names: Sequence[str], earlier: Record | None = None
+    ) -> dict[str, Array]:
+        """Arrays of given or examined signals, in the order of an index.
+
+        Args:
+            artifact_id: of kind `signals`.
+            index: the N examples wanted.
+            names: the arrays wanted.
+            earlier: signals that this artifact lists the files of; those files are not read.
+
+        Returns:
+            (N, ...) arrays by name.
+
+        Raises:
+            NotFoundError: an example has no such signals; the message counts them and names the first.
+        """
+        record = self.record(artifact_id)
+        files = record.table("signals") if earlier is None else files_since(record, earlier, "signals")
+        shapes = {name: record.meta["signals"][name] for name in names}
+        nothing = index.ids.clear().to_frame()
+        frame = self._read(replace(record, files=files), "signals", ["example_id", *shapes]) if files else nothing
+        if not frame["example_id"].equals(index.ids):
+            wanted = index.ids.to_frame()
+            missing = wanted.join(frame, on="example_id", how="anti")["example_id"]
+            if len(missing):
+                raise NotFoundError(
+                    f"signals {artifact_id!r} lack {len(missing)} of {len(index)} training examples (first: "
+                    f"{missing[0]!r}); bring theirs with tamis ingest-signals --append"
+                )
+            frame = wanted.join(frame, on="example_id", how="left", maintain_order="left")
+        return arrays_from_table(frame, shapes)
+
+    def state(self, artifact_id: str) -> dict[str, Array]:
+        """What a merging scorer left for further rows, by name."""
+        arrays, _ = from_bytes(self.files.read(self.record(artifact_id).table("state")[0].path))
+        return arrays
+
     def model(self, artifact_id: str) -> tuple[dict[str, Array], dict[str, Any]]:
         """Weights and card of the model that a training artifact holds."""
-        file = self.record(artifact_id).table("model")[0]
-        return from_bytes(self.files.read(file.path))
+        (path,) = self.files.local(self.record(artifact_id).table("model"))
+        return from_bytes(path.read_bytes())
 
-    def table(self, artifact_id: str, name: str) -> pl.DataFrame:
-        """A table of an artifact, whole."""
-        return self._read(self.record(artifact_id), name)
+    def table(self, artifact_id: str, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """A table of an artifact, whole or some of its columns."""
+        return self._read(self.record(artifact_id), name, None if columns is None else list(columns))
 
     def sql(self, query: str, limits: "Limits | None" = None) -> pl.DataFrame:
         """The answer to one SELECT over `dataset.*`, `scored.*`, `subset.*`, `quarantine.*` and `catalog.*`.
@@ -249,15 +307,18 @@ class Store:
 
     def remember(self, directory: str, key: str, value: Mapping[str, Any]) -> None:
         """Keep a small JSON note, such as the artifacts that a run ended with; the newest note wins."""
-        self.files.replace(f"{check_name(directory)}/{check_name(key)}.json", json.dumps(value, indent=1).encode())
+        self.files.replace(f"{check_name(directory)}/{check_name(key)}.json", sealed(value))
 
     def remembered(self, directory: str, key: str) -> dict[str, Any] | None:
         """A note kept by `remember`, or None."""
         try:
-            note: dict[str, Any] = json.loads(self.files.read(f"{check_name(directory)}/{check_name(key)}.json"))
+            return unsealed(self.files.read(f"{check_name(directory)}/{check_name(key)}.json"))
         except (FileNotFoundError, ValueError):
             return None
-        return note
+
+    def _schedule(self, selection_id: str) -> Schedule | None:
+        stored = self.record(selection_id).meta.get("schedule")
+        return None if stored is None else Schedule(**stored)
 
     def _is_artifact(self, reference: str) -> bool:
         return "@" not in reference and reference.startswith("dataset-") and self.has(reference)
@@ -266,13 +327,32 @@ class Store:
         files = record.table(table)
         if not files:
             raise NotFoundError(f"artifact {record.id!r} has no table {table!r}")
-        try:
-            frame = pl.read_parquet([self.files.locate(file.path) for file in files], columns=columns, glob=False)
-        except (FileNotFoundError, pl.exceptions.ComputeError) as error:
-            raise CorruptError(f"table {table!r} of artifact {record.id!r} cannot be read: {error}") from error
+        with damage_told(f"table {table!r} of artifact {record.id!r}"):
+            frame = pl.read_parquet(self.files.local(files), columns=columns, glob=False)
         if columns is None:
             check_table(record.kind, table, frame.schema)
         return frame
 
     def __repr__(self) -> str:
-        return f"Store({str(self.root)!r})"
+        return f"Store({self.location!r})"
+
+
+def _is_marked(files: Files) -> bool:
+    """Whether a store is there; the mark is read, since only then an object store tells a missing bucket from it.
+
+    Raises:
+        CorruptError: a newer tamis made the store. What else may be wrong with the mark, `tamis fsck` says.
+    """
+    try:
+        mark = json.loads(files.read(_MARK))
+        version = int(mark["schema_version"])
+    except FileNotFoundError:
+        return False
+    except (ValueError, TypeError, KeyError):
+        return True
+    if version > SCHEMA_VERSION:
+        raise CorruptError(
+            f"the store {files.location} was made by a newer tamis (schema {version}, this one reads up to "
+            f"{SCHEMA_VERSION}); install that version or a newer one"
+        )
+    return True

@@ -3,13 +3,13 @@
 Kept is every artifact that a version (and so a tag) or the newest state of a run reaches through
 inputs, every file that a kept record lists, wherever it lies, and everything younger than the grace
 period. Age is measured against the clock: what seems to come from the future, because the clock was
-set back, counts as fresh. What a live process is writing is locked by it and never touched.
+set back, counts as fresh. What a live process is writing is locked by it and never touched; but no lock reaches
+from machine to machine, so in an object store the grace period alone protects what others are writing.
 
 A run that reuses an artifact older than the grace period which no version reaches may find it swept
 from under it; it then ends with an error, and running again makes the artifact again.
 """
 
-import json
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from typing import Any
 
 from storage.artifacts import Artifacts, Record
 from storage.files import PRIVATE_PATTERN, TEMPORARY, Files
+from storage.sealed import unsealed
 from storage.versions import KINDS, Versions
 
 GRACE_SECONDS = 7 * 24 * 3600.0
@@ -64,9 +65,12 @@ class Sweep:
         Raises:
             CorruptError: a record or version cannot be read, so that what it needs is not known.
         """
-        now = time.time()
+        return Sweep(self._files.snapshot(), grace_seconds=self._grace_seconds)._find(time.time())
+
+    def _find(self, now: float) -> list[Waste]:
         places = [one for one in self._private_places() if self._is_settled(one, now)]
-        records = {one: self._artifacts.record(one) for one in self._artifacts.ids()}
+        ids = self._artifacts.ids()
+        records = dict(zip(ids, self._files.mapped(self._artifacts.record, ids), strict=True))
         kept = self._reached(records, now)
         listed = {file.path for one in kept for file in records[one].files}
         going = [f"artifacts/{one}" for one in records if one not in kept]
@@ -142,7 +146,7 @@ class Sweep:
         found: dict[str, dict[str, Any]] = {}
         for path in self._files.children("runs"):
             try:
-                note = json.loads(self._files.read(path))
+                note = unsealed(self._files.read(path))
                 found[path] = {"artifacts": list(note["artifacts"]), "published": list(note["published"])}
             except (ValueError, KeyError, TypeError):
                 found[path] = {"artifacts": [], "published": []}

@@ -107,3 +107,16 @@ def signals_from_tables(
         arrays[name] = stacked.reshape(len(runs), len(index), *spec["shape"])
     epochs = {name: tuple(spec["epochs"]) for name, spec in shapes.items()}
     return Signals(index=index, arrays=arrays, epochs=epochs)
+
+
+def arrays_to_table(index: ExampleIndex, arrays: Mapping[str, Array]) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Arrays (N, ...) that were not recorded over epochs as a table, and the shapes that go with it."""
+    flat = {name: array if array.ndim == 1 else array.reshape(len(index), -1) for name, array in arrays.items()}
+    columns = {name: pl.Series(name, np.ascontiguousarray(array)) for name, array in flat.items()}
+    described = {name: {"shape": list(array.shape[1:]), "epochs": []} for name, array in arrays.items()}
+    return pl.DataFrame({"example_id": index.ids, **columns}), described
+
+
+def arrays_from_table(frame: pl.DataFrame, shapes: Mapping[str, Any]) -> dict[str, Array]:
+    """Arrays (N, ...) of a table of signals that were not recorded over epochs, by name."""
+    return {name: frame[name].to_numpy().reshape(len(frame), *spec["shape"]) for name, spec in shapes.items()}

@@ -4,7 +4,6 @@ Nothing that was published changes, so a tag's moves are themselves numbered: it
 `tags/<kind>/<tag>/<number>.json` counts, and the older ones tell what it stood for before.
 """
 
-import json
 import random
 import re
 import time
@@ -13,6 +12,7 @@ from datetime import UTC, datetime
 
 from storage.errors import ConflictError, CorruptError, NotFoundError
 from storage.files import Files
+from storage.sealed import sealed, unsealed
 
 _TRIES = 200
 _NUMBER = re.compile(r"([0-9]{8})\.json")
@@ -67,7 +67,7 @@ class Tags:
                 version=version,
                 created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             )
-            if self._files.create(_path(kind, tag, moved.number), json.dumps(asdict(moved), indent=1).encode()):
+            if self._files.create(_path(kind, tag, moved.number), sealed(asdict(moved))):
                 return moved
             time.sleep(random.uniform(0, 0.001 * min(2**attempt, 256)))  # noqa: S311 (spreads retries)
         raise ConflictError(f"could not move the tag {tag!r}: {_TRIES} tries lost to other writers; run it again")
@@ -106,9 +106,15 @@ class Tags:
             CorruptError: it is missing or cannot be read.
         """
         try:
-            return Tag(**json.loads(self._files.read(_path(kind, tag, number))))
-        except (FileNotFoundError, TypeError, ValueError) as error:
-            raise CorruptError(f"number {number} of the tag {tag!r} cannot be read: {error}") from error
+            return Tag(**unsealed(self._files.read(_path(kind, tag, number))))
+        except FileNotFoundError:
+            raise CorruptError(
+                f"number {number} of the tag {tag!r} is missing from {kind}s; `tamis fsck` says what to do"
+            ) from None
+        except (TypeError, ValueError) as error:
+            raise CorruptError(
+                f"number {number} of the tag {tag!r} cannot be read: {error}; `tamis fsck` says what to do"
+            ) from error
 
     def _last(self, kind: str, tag: str) -> int:
         found = map(_NUMBER.fullmatch, self._files.names(f"tags/{kind}/{tag}"))

@@ -160,6 +160,31 @@ class Scores:
         return -self.values if self.high_means == "clean" else self.values
 
 
+ScheduleRule = Literal["redrawn", "dealt"]
+"""`redrawn`: each epoch is a uniform draw of its own. `dealt`: the examples are shuffled and dealt out, a hand an
+epoch, until fewer than a hand are left; then all are shuffled again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Which share of the kept examples each epoch visits, and by which rule it changes from epoch to epoch."""
+
+    rule: ScheduleRule
+    """`redrawn` or `dealt`; no epoch visits an example twice."""
+    fraction: float
+    """Share of the kept examples that an epoch visits, in (0, 1]."""
+    seed: int
+    """Seed of the draws, at least 0."""
+
+    def __post_init__(self) -> None:
+        if self.rule not in get_args(ScheduleRule):
+            raise ValueError(f"rule must be one of {', '.join(get_args(ScheduleRule))}, got {self.rule!r}")
+        if not 0 < self.fraction <= 1:
+            raise ValueError(f"fraction must be in (0, 1], got {self.fraction}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be at least 0, got {self.seed}")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Selection:
     """A weight and a reason for every example; weight 0 is dropped, and still a row."""
@@ -171,6 +196,8 @@ class Selection:
     """(N,) short texts saying which rule gave the weight."""
     labels: NDArray[np.int64] | None = None
     """(N,) labels to train on where some were corrected; None keeps the given ones."""
+    schedule: Schedule | None = None
+    """Which of the kept examples each epoch visits; None is all of them."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", np.asarray(self.weights, dtype=np.float32))

@@ -5,7 +5,6 @@ is absent. Two publishers that want the same number cannot both have it: the los
 A tag (`storage/tags.py`) stands wherever a name can.
 """
 
-import json
 import random
 import re
 import time
@@ -16,13 +15,14 @@ from typing import Any
 
 from storage.errors import ConflictError, CorruptError, NotFoundError
 from storage.files import NAME_PATTERN, Files, check_name
+from storage.sealed import sealed, unsealed
 from storage.tags import Tag, Tags
 
 _TRIES = 200
 NUMBER_PATTERN = re.compile(r"([0-9]{8})\.json")
 """Names of the files that hold a version, or a version of a tag."""
-KINDS = ("dataset", "scored", "subset")
-"""What can have a name: data sets, the score columns of a data set, subsets."""
+KINDS = ("dataset", "scored", "subset", "signals")
+"""What can have a name: data sets, the score columns of a data set, subsets, signals that a user brought."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +95,7 @@ class Versions:
                 recipe=recipe,
                 created_at=datetime.now(UTC).isoformat(timespec="seconds"),
             )
-            text = json.dumps(asdict(version), indent=1).encode()
-            if self._files.create(_path(kind, name, number + 1), text):
+            if self._files.create(_path(kind, name, number + 1), sealed(asdict(version))):
                 return version
             time.sleep(random.uniform(0, 0.001 * min(2**attempt, 256)))  # noqa: S311 (spreads retries)
         raise ConflictError(f"could not publish {name!r}: {_TRIES} tries lost to other writers; run it again")
@@ -116,7 +115,8 @@ class Versions:
 
     def all(self, kind: str, name: str) -> list[Version]:
         """Every version of a name, oldest first."""
-        return [self._read(kind, name, number) for number in range(1, self.newest(kind, name) + 1)]
+        numbers = range(1, self.newest(kind, name) + 1)
+        return self._files.mapped(lambda number: self._read(kind, name, number), numbers)
 
     def find(self, kind: str, reference: str) -> Version:
         """The version that `name`, `name@latest` or `name@3` stands for; a tag's own numbers are those of its moves.
@@ -164,9 +164,15 @@ class Versions:
 
     def _read(self, kind: str, name: str, number: int) -> Version:
         try:
-            return Version(**json.loads(self._files.read(_path(kind, name, number))))
-        except (FileNotFoundError, TypeError, ValueError) as error:
-            raise CorruptError(f"version {name}@{number} of {kind} cannot be read: {error}") from error
+            return Version(**unsealed(self._files.read(_path(kind, name, number))))
+        except FileNotFoundError:
+            raise CorruptError(
+                f"version {name}@{number} of {kind} cannot be read: its file is missing; `tamis fsck` says what to do"
+            ) from None
+        except (TypeError, ValueError) as error:
+            raise CorruptError(
+                f"version {name}@{number} of {kind} cannot be read: {error}; `tamis fsck` says what to do"
+            ) from error
 
 
 def parse_reference(reference: str) -> tuple[str, int | None]:

@@ -106,6 +106,7 @@ class Views:
         self._files = files
         self._artifacts = artifacts
         self._versions = versions
+        self._columns: dict[Path, tuple[str, ...]] = {}
 
     def find(self, schema: str, reference: str) -> View | None:
         """The view `schema.reference`, or None for an empty quarantine.
@@ -142,18 +143,16 @@ class Views:
         raise NotFoundError(f"there is no {schema}.{_as_written(name)}; of {schema} the store has {known}")
 
     def _part(self, alias: str, record: Record, table: str) -> Part:
-        paths = tuple(self._files.locate(file.path) for file in record.table(table))
-        for path in paths:
-            if not path.is_file():
-                raise CorruptError(f"table {table!r} of artifact {record.id!r} lacks its file {path.name!r}")
+        paths = tuple(self._files.local(record.table(table)))
         if not paths:
             raise CorruptError(f"artifact {record.id!r} has no table {table!r}")
-        try:
-            with paths[0].open("rb") as stream:
-                columns = tuple(pl.read_parquet_schema(stream))
-        except pl.exceptions.ComputeError as error:
-            raise CorruptError(f"table {table!r} of artifact {record.id!r} cannot be read: {error}") from error
-        return Part(alias=alias, paths=paths, columns=columns)
+        if paths[0] not in self._columns:
+            try:
+                with paths[0].open("rb") as stream:
+                    self._columns[paths[0]] = tuple(pl.read_parquet_schema(stream))
+            except pl.exceptions.ComputeError as error:
+                raise CorruptError(f"table {table!r} of artifact {record.id!r} cannot be read: {error}") from error
+        return Part(alias=alias, paths=paths, columns=self._columns[paths[0]])
 
     def _labelled(self, record: Record) -> tuple[Part, list[Part], list[Column]]:
         """Examples with the label layer over them: leading part, joined parts, all columns."""
@@ -180,6 +179,10 @@ class Views:
             part = self._part(f"s{number}", scores, "scores")
             others.append(part)
             chosen += _score_columns(part, name, has_error=bool(scores.meta.get("has_standard_error")))
+            if scores.table("frozen"):
+                frozen = self._part(f"f{number}", scores, "frozen")
+                others.append(frozen)
+                chosen.append(_frozen_column(part, frozen, name))
         return View(schema="scored", name=reference, first=examples, others=tuple(others), columns=tuple(chosen))
 
     def _subset(self, reference: str, record: Record) -> View:
@@ -250,6 +253,13 @@ def _score_columns(part: Part, name: str, *, has_error: bool) -> list[Column]:
         names["standard_error"] = f"{name}_se"
     names |= {one: f"{name}_{one}" for one in part.columns if one not in ("example_id", "value", "standard_error")}
     return [Column(name=shown, sql=part.column(one), reads=(part.alias,)) for one, shown in names.items()]
+
+
+def _frozen_column(scores: Part, frozen: Part, name: str) -> Column:
+    """`name_frozen`: whether a score is of a stored model that was not trained on the row; NULL without a score."""
+    listed = f"{frozen.column('example_id')} IS NOT NULL"
+    sql = f"CASE WHEN {scores.column('value')} IS NOT NULL THEN {listed} END"
+    return Column(name=f"{name}_frozen", sql=sql, reads=(scores.alias, frozen.alias))
 
 
 def _relabelling(columns: Iterable[Column], classes: Sequence[str]) -> list[Column]:

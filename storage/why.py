@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from storage.artifacts import Artifacts, File, Record
+from storage.damage import damage_told
 from storage.errors import CorruptError, NotFoundError
 from storage.files import Files
 from storage.lineage import ancestry
@@ -35,6 +36,7 @@ _GONE = "absent"
 Fact = dict[str, Any]
 
 
+@damage_told("a file behind this example")
 def why(files: Files, artifacts: Artifacts, versions: Versions, example_id: str) -> pl.DataFrame:
     """What decided on one example.
 
@@ -72,17 +74,18 @@ def why(files: Files, artifacts: Artifacts, versions: Versions, example_id: str)
 
 
 class _Reader:
-    """Reads one example's rows; every file is searched once."""
+    """Reads one example's rows; every file is searched once, every score ranked once."""
 
     def __init__(self, files: Files, artifacts: Artifacts, example_id: str) -> None:
         self.artifacts = artifacts
         self.example_id = example_id
         self._files = files
         self._found: dict[tuple[str, ...], dict[str, Any] | None] = {}
+        self._placed: dict[str, Fact] = {}
 
     def scan(self, files: tuple[File, ...]) -> pl.LazyFrame:
         """A table of an artifact."""
-        return pl.scan_parquet([self._files.locate(file.path) for file in files], glob=False)
+        return pl.scan_parquet(self._files.local(files), glob=False)
 
     def row(self, files: tuple[File, ...], *, only: tuple[str, ...] | None = None) -> dict[str, Any] | None:
         """The example's row in a table, or None; `only` names the columns wanted, of those there are."""
@@ -110,14 +113,17 @@ class _Reader:
         row = self.row(scores.table("scores"))
         if row is None:
             return None
-        value = pl.col("value")
-        higher, at_most, number = (
-            self.scan(scores.table("scores"))
-            .select((value > row["value"]).sum().alias("a"), (value <= row["value"]).sum().alias("b"), pl.len())
-            .collect()
-            .row(0)
-        )
-        return {"value": row["value"], "rank": higher + 1, "percentile": 100 * at_most / number}
+        if scores.id not in self._placed:
+            value = pl.col("value")
+            higher, at_most, number = (
+                self.scan(scores.table("scores"))
+                .select((value > row["value"]).sum().alias("a"), (value <= row["value"]).sum().alias("b"), pl.len())
+                .collect()
+                .row(0)
+            )
+            placed = {"value": row["value"], "rank": higher + 1, "percentile": 100 * at_most / number}
+            self._placed[scores.id] = placed
+        return self._placed[scores.id]
 
 
 def _fact(kind: str, version: Version, name: str, value: object = None, text: str | None = None) -> Fact:
@@ -155,6 +161,9 @@ def _score_facts(reader: _Reader, version: Version) -> Iterator[Fact]:
             continue
         text = f"high means {record.meta['high_means']}; rank 1 is the highest of {record.rows('scores')}"
         yield {**_fact("score", version, name, text=text), **placed}
+        if record.table("frozen") and reader.row(record.table("frozen")) is not None:
+            stored = ", ".join(record.meta["frozen"]["stored"])
+            yield _fact("detail", version, f"{name}_frozen", text=f"computed by the stored model of {stored}")
         row = reader.row(record.table("scores")) or {}
         for column, value in row.items():
             if column == "standard_error" and value is not None:

@@ -11,6 +11,7 @@ from flows.report.terminal import print_rows
 from storage.artifacts import Artifacts, Record
 from storage.errors import NotFoundError
 from storage.lineage import Change, changed_requests
+from storage.remembered import RememberedArtifacts
 from storage.store import Store
 from storage.tags import Tag
 from storage.versions import KINDS, Version
@@ -51,7 +52,7 @@ def history_rows(store: Store, kind: str, versions: list[Version], last: int) ->
         versions: all of a name, oldest first.
         last: most rows, at least 1.
     """
-    artifacts = _Remembering(store.files)
+    artifacts = RememberedArtifacts(store.artifacts)
     tags: dict[str, list[str]] = {}
     for tag in store.tags(kind):
         tags.setdefault(tag.reference, []).append(tag.tag)
@@ -72,16 +73,6 @@ def history_rows(store: Store, kind: str, versions: list[Version], last: int) ->
 
 def _move_row(tag: Tag) -> Row:
     return {"tag": str(tag), "created": tag.created_at[:16].replace("T", " "), "is": tag.reference}
-
-
-class _Remembering(Artifacts):
-    """Reads every record once: neighbouring versions share most of what they were made from."""
-
-    def record(self, artifact_id: str) -> Record:
-        known: dict[str, Record] = self.__dict__.setdefault("_known", {})
-        if artifact_id not in known:
-            known[artifact_id] = super().record(artifact_id)
-        return known[artifact_id]
 
 
 def _changes(artifacts: Artifacts, version: Version, before: Version | None) -> list[str]:
@@ -108,6 +99,8 @@ def _holds(record: Record) -> str:
         return f"{record.rows('examples')} rows"
     if record.kind == "selection":
         return f"{record.meta['kept']} of {record.rows('selection')} examples kept"
+    if record.kind == "signals":
+        return f"signals {', '.join(record.meta['signals'])} of {record.rows('signals')} examples"
     return f"scores {', '.join(record.meta['columns'])}"
 
 
@@ -117,6 +110,8 @@ def _size_change(record: Record, earlier: Record) -> Iterator[str]:
         yield f"{more:+d} rows" if more else "as many rows"
     elif record.kind == "selection":
         yield f"kept {earlier.meta['kept']} -> {record.meta['kept']}"
+    elif record.kind == "signals":
+        yield f"{record.rows('signals') - earlier.rows('signals'):+d} examples"
     else:
         for sign, one, other in (("+", record, earlier), ("-", earlier, record)):
             names = [name for name in one.meta["columns"] if name not in other.meta["columns"]]

@@ -157,4 +157,6 @@ def _holds(store: Store, version: Version) -> str:
         return f"{record.rows('examples')} examples ({splits})"
     if version.kind == "subset":
         return f"{record.meta['kept']} of {record.rows('selection')} examples kept"
+    if version.kind == "signals":
+        return f"{', '.join(record.meta['signals'])} of {record.rows('signals')} examples"
     return f"scores {', '.join(record.meta['columns'])}"

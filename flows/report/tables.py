@@ -32,6 +32,21 @@ def detection_rows(report: Report) -> list[Row]:
     ]
 
 
+def score_rows(report: Report) -> list[Row]:
+    """One row a score, where no wrong labels are known to measure them by."""
+    if report["detection"]:
+        return []
+    rows = []
+    for one in report.get("scores", []):
+        low, high = one["range"] or (float("nan"), float("nan"))
+        row = {"score": one["score"], "high means": one["high_means"], "examples": str(one["examples"])}
+        flagged = "" if one["flagged"] is None else str(one["flagged"])
+        rows.append({**row, "lowest": f"{low:.4g}", "highest": f"{high:.4g}", "flagged": flagged})
+        if any(other["frozen"] for other in report["scores"]):
+            rows[-1]["frozen"] = str(one["frozen"])
+    return rows
+
+
 def epoch_rows(report: Report) -> list[Row]:
     """One row a score that is read at one epoch: its AUROC, had it been read at another."""
     curves = {one["score"]: dict(one["by_epoch"]) for one in report["detection"] if one["by_epoch"]}
@@ -62,6 +77,18 @@ def noise_sentence(report: Report) -> str:
     )
 
 
+def rows_text(counts: Mapping[str, Any]) -> str:
+    """Such as `5 rows read = 3 kept + 2 quarantined`."""
+    return f"{counts['read']} rows read = {counts['kept']} kept + {counts['quarantined']} quarantined"
+
+
+def broken_rules_text(counts: Mapping[str, Any]) -> str:
+    """The rules that rows broke, and those warned of, as the end of a sentence; empty if there are none."""
+    rules = ", ".join(f"{rule} {rows}" for rule, rows in counts.get("by_rule", {}).items())
+    warnings = ", ".join(f"{rule} {rows}" for rule, rows in counts.get("warnings", {}).items())
+    return (f" ({rules})" if rules else "") + (f"; warned of: {warnings}" if warnings else "")
+
+
 def cost_sentence(report: Report) -> str:
     """What scoring cost beside one training."""
     cost = report["cost"]
@@ -81,6 +108,7 @@ def markdown_summary(report: Report) -> str:
     parts = [f"# {report['name']}", noise_sentence(report) + "."]
     for title, rows in (
         ("Wrong labels found by each score", detection_rows(report)),
+        ("Scores", score_rows(report)),
         ("AUROC by the epoch at which a score is read", epoch_rows(report)),
         (f"Subset {report['subset']}", class_rows(report)),
         ("Test accuracy", arms_rows(report)),

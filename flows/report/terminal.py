@@ -16,17 +16,24 @@ from flows.report.tables import (
     Report,
     Row,
     arms_rows,
+    broken_rules_text,
     class_rows,
     cost_sentence,
     detection_rows,
     epoch_rows,
     noise_sentence,
+    rows_text,
+    score_rows,
 )
 from flows.step import Progress, Show, Step
+from storage.lineage import ancestry
+from storage.store import Store
 
 _NUMERIC = re.compile(r"$|[-+]?[0-9][0-9.,]*( ±.*| %| s)?$")
 MESSAGES = Console(stderr=True)
 """Progress and notes; results alone go to standard output."""
+_QUIET_SECONDS = 30.0
+"""After so long without a line, a log gets one from within a step."""
 
 
 @contextmanager
@@ -80,30 +87,42 @@ class _Bars:
 
 
 class _Lines:
-    """For logs and pipes: one line when a step ends, with the time taken and the time left."""
+    """For logs and pipes: a line when a step ends, with the time taken and the time left, and some within long ones."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
         self.ended = 0
-        self.started = self.since = time.perf_counter()
+        self.started = self.since = self.said = time.perf_counter()
         self.last: Progress | None = None
 
     def show(self, step: Step, progress: Progress | None) -> None:
-        """Print a line at the end of a step."""
+        """Print a line at the end of a step, and within it if nothing was said for long."""
+        now = time.perf_counter()
         if progress is not None:
             self.last = progress
+            if now - self.said >= _QUIET_SECONDS:
+                self._say(f"[{self.ended + 1}/{self.steps}] {step.title}: {_reached(progress, now - self.since)}")
             return
         self.ended += 1
-        now = time.perf_counter()
         left = (now - self.started) / self.ended * max(self.steps - self.ended, 0)
         rate = f", {rate_text(self.last, now - self.since)}" if self.last else ""
-        MESSAGES.print(
-            f"[{self.ended}/{self.steps}] {step.title}: {now - self.since:.1f} s{rate}, about {left:.0f} s left",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        self._say(f"[{self.ended}/{self.steps}] {step.title}: {now - self.since:.1f} s{rate}, about {left:.0f} s left")
         self.since, self.last = now, None
+
+    def _say(self, line: str) -> None:
+        MESSAGES.print(line, highlight=False, markup=False, soft_wrap=True)
+        self.said = time.perf_counter()
+
+
+def _reached(progress: Progress, seconds: float) -> str:
+    """Such as `30,000 of about 60,000 rows, 1,000 rows/s, 30 s left in this step`."""
+    text = f"{progress.done:,.0f} {progress.unit}, {rate_text(progress, seconds)}"
+    if progress.total is None or not progress.done:
+        return text.removesuffix(", ")
+    left = seconds / progress.done * (progress.total - progress.done)
+    return (
+        f"{progress.done:,.0f} of about {progress.total:,.0f} {text.partition(' ')[2]}, {left:.0f} s left in this step"
+    )
 
 
 def rate_text(progress: Progress, seconds: float) -> str:
@@ -121,10 +140,28 @@ def print_report(report: Report, subset: str | None, console: Console) -> None:
     console.print()
     console.print(Text(noise_sentence(report) + ".", style="bold"))
     print_rows("Wrong labels found by each score", detection_rows(report), console)
+    print_rows("Scores", score_rows(report), console)
     print_rows("AUROC by the epoch at which a score is read", epoch_rows(report), console)
     print_rows(f"Subset {subset}: training labels by given class", class_rows(report), console)
     print_rows("Test accuracy, mean ± standard error over seeds", arms_rows(report), console)
     console.print(Text(cost_sentence(report) + ".", style="dim"))
+
+
+def print_contract(store: Store, report: str, console: Console) -> None:
+    """Whether the rows that a run's data set was made from kept their contract; nothing if all did.
+
+    Args:
+        store: where the run is.
+        report: id of the run's report.
+        console: where to print.
+    """
+    dataset = store.record(report).request.inputs["dataset"]
+    for record in ancestry(store.artifacts, dataset):
+        counts = record.meta.get("appended", record.meta.get("counts", {}))
+        rules = broken_rules_text(counts)
+        settings = record.request.settings
+        if rules and "source" in settings and "relabel" not in settings:
+            console.print(Text(f"The data contract: {rows_text(counts)}{rules}."))
 
 
 def print_rows(title: str, rows: Sequence[Row], console: Console) -> None:

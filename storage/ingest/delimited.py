@@ -1,5 +1,8 @@
 """Delimited text: UTF-8 with a header line and commas or tabs; quoted cells may hold these and line breaks.
 
+Files may be packed as `.gz` or `.zst`. Stretches of plain rows are parsed straight to their types
+(`storage/ingest/plain_rows.py`), all others cell by cell, with the same outcome.
+
 Several files are one source if their headers are equal; the types come from the first of them.
 
 The types of columns are taken from the first rows (`SAMPLE_BYTES`): whole numbers, numbers, true/false, else
@@ -13,6 +16,7 @@ decided by the format alone, never guessed.
 """
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -27,13 +31,16 @@ import pyarrow.csv as pc
 from numpy.typing import NDArray
 
 from storage.errors import SourceError
+from storage.ingest.compressed import opened
 from storage.ingest.location import short_names, source_files
+from storage.ingest.plain_rows import Pieces, plain_rows
 from storage.ingest.source import Block, Header, Rejected, file_fingerprint, row_json
 
 BLOCK_BYTES = 16 << 20
 """Bytes of text read at a time; a single row must be shorter."""
 SAMPLE_BYTES = 16 << 20
 """Bytes of text from which the types of columns are taken."""
+_HEADER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +60,7 @@ class Delimited:
         for other in others:
             if self._header(other) != names:
                 raise SourceError(f"{other} has another header than {first}; read them apart or make them alike")
-        sample = next(self._texts(first, names, SAMPLE_BYTES)).frame
+        sample = self._sample(first, names)
         types = {name: _type_of(sample[name]) for name in names}
         texts = [name for name, dtype in types.items() if dtype == pl.String]
         return Header(
@@ -67,11 +74,11 @@ class Delimited:
         before, done, total = 0, 0, max(sum(sizes), 1)
         for path, name, size in zip(paths, short_names(paths), sizes, strict=True):
             last = before
-            for block in self._texts(path, self._header(path), BLOCK_BYTES):
-                typed = _typed(_moved(block, before), types)
-                last = max(last, *_places_of(typed))
+            for block in self._blocks(path, types):
+                moved = _moved(block, before)
+                last = max(last, *_places_of(moved))
                 fraction = (done + size * block.fraction) / total
-                yield replace(typed, file=name, before=before, fraction=min(fraction, 1.0))
+                yield replace(moved, file=name, before=before, fraction=min(fraction, 1.0))
             before, done = last, done + size
 
     def fingerprint(self, location: str) -> str:
@@ -80,21 +87,17 @@ class Delimited:
 
     def _header(self, path: Path) -> list[str]:
         """Distinct, non-empty names of the first line that is not empty."""
-        with path.open("rb") as stream:
-            start = stream.read(1 << 16)
-        if not start.strip():
-            raise SourceError(f"{path} is empty")
-        if start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in start:
-            raise SourceError(f"{path} is not UTF-8 text; save it as UTF-8 with {self.spoken} between the cells")
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as text:
-                names = next(row for row in csv.reader(text, delimiter=self.delimiter) if row)
-                is_all = not text.read(1)
-        except UnicodeDecodeError as error:
-            raise SourceError(f"{path} is not UTF-8 text: {error}") from error
-        except (csv.Error, StopIteration) as error:
-            raise SourceError(f"the header of {path} cannot be read: {error}") from error
-        if is_all:
+        with opened(path) as stream:
+            start = stream.read(_HEADER_BYTES)
+            if not start.strip():
+                raise SourceError(f"{path} is empty")
+            if start.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in start:
+                raise SourceError(f"{path} is not UTF-8 text; save it as UTF-8 with {self.spoken} between the cells")
+            while b"\n" not in start.lstrip() and len(start) < BLOCK_BYTES and (more := stream.read(_HEADER_BYTES)):
+                start += more
+            is_whole = not stream.read(1)
+        names, is_all = self._names(path, start if is_whole else start[: start.rfind(b"\n") + 1] or start)
+        if is_all and is_whole:
             raise SourceError(f"{path} has columns but no rows")
         for place, name in enumerate(names):
             if not name.strip():
@@ -105,7 +108,67 @@ class Delimited:
             raise SourceError(f"the first line of {path} holds only numbers; put a header with column names above it")
         return names
 
-    def _texts(self, path: Path, names: list[str], block_bytes: int) -> Iterator[Block]:
+    def _names(self, path: Path, start: bytes) -> tuple[list[str], bool]:
+        """The names in a file's first lines, and whether nothing stands below them."""
+        try:
+            text = io.TextIOWrapper(io.BytesIO(start), encoding="utf-8-sig", newline="")
+            names = next(row for row in csv.reader(text, delimiter=self.delimiter) if row)
+            return names, not text.read(1)
+        except UnicodeDecodeError as error:
+            raise SourceError(f"{path} is not UTF-8 text: {error}") from error
+        except (csv.Error, StopIteration) as error:
+            raise SourceError(f"the header of {path} cannot be read: {error}") from error
+
+    def _sample(self, path: Path, names: list[str]) -> pl.DataFrame:
+        """The first rows, all columns text."""
+        with _understood(path, self.kind), opened(path) as stream:
+            pieces = Pieces(stream)
+            header = self._plain_header(pieces, names)
+            text = pieces.lines(SAMPLE_BYTES) if header else b""
+            frame = plain_rows(text, dict.fromkeys(names, pl.String()), self.delimiter) if text else None
+            if frame is not None:
+                return frame
+            pieces.put_back(header + text)
+            return next(self._texts(path, pieces, names, SAMPLE_BYTES)).frame
+
+    def _blocks(self, path: Path, types: Mapping[str, pl.DataType]) -> Iterator[Block]:
+        """Typed blocks of one file: piece by piece until one has a quote, in which a line may end inside a cell."""
+        names = self._header(path)
+        ordered = {name: types[name] for name in names}
+        with _understood(path, self.kind), opened(path) as stream:
+            pieces = Pieces(stream)
+            header, place = self._plain_header(pieces, names), 2
+            while header and (text := pieces.lines(BLOCK_BYTES)):
+                if b'"' in text:
+                    pieces.put_back(text)
+                    break
+                frame = plain_rows(text, ordered, self.delimiter)
+                if frame is not None:
+                    rows = np.arange(place, place + len(frame), dtype=np.int64)
+                    yield Block(frame=frame.select(list(types)), rows=rows, fraction=stream.fraction)
+                    place += len(frame)
+                    continue
+                first = place
+                for block in self._texts(path, Pieces(io.BytesIO(header + text)), names, BLOCK_BYTES):
+                    typed = _moved(_typed(block, types), first - 2)
+                    place = max(place, 1 + max(_places_of(typed)))
+                    yield replace(typed, fraction=stream.fraction)
+            if header and not pieces.waiting:
+                return
+            pieces.put_back(header)
+            for block in self._texts(path, pieces, names, BLOCK_BYTES):
+                yield replace(_moved(_typed(block, types), place - 2), fraction=stream.fraction)
+
+    def _plain_header(self, pieces: Pieces, names: list[str]) -> bytes:
+        """The first line, taken off the pieces, if it is the header as it stands; else nothing is taken."""
+        text = pieces.lines(BLOCK_BYTES)
+        line, end, rest = text.partition(b"\n")
+        line = line.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\r")
+        plain = end and b'"' not in line and line.split(self.delimiter.encode()) == [name.encode() for name in names]
+        pieces.put_back(rest if plain else text)
+        return line + b"\n" if plain else b""
+
+    def _texts(self, path: Path, pieces: Pieces, names: list[str], block_bytes: int) -> Iterator[Block]:
         """Blocks whose columns are all text, with ragged rows rejected; at least one block, maybe empty."""
         ragged: list[Rejected] = []
         skipped: list[int] = []
@@ -115,32 +178,30 @@ class Delimited:
             skipped.append(row.number)
             return "skip"
 
-        with _understood(path, self.kind), pa.OSFile(str(path)) as file:
-            size = file.size()
-            reader = pc.open_csv(
-                file,
-                read_options=pc.ReadOptions(block_size=max(block_bytes, 2), use_threads=False),
-                parse_options=pc.ParseOptions(
-                    delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=reject
-                ),
-                convert_options=pc.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.large_string()),
-                    strings_can_be_null=True,
-                    quoted_strings_can_be_null=False,
-                    null_values=[""],
-                ),
-            )
-            place, last = 2, None
-            for batch in reader:
-                rows, place = _places(place, batch.num_rows, skipped)
-                frame = pl.from_arrow(pa.Table.from_batches([batch]))
-                assert isinstance(frame, pl.DataFrame)
-                last = frame[-1, -1] if len(frame) else last
-                rejected, ragged[:] = tuple(ragged), []
-                yield Block(frame=frame, rows=rows, rejected=rejected, fraction=min(file.tell() / size, 1.0))
-        _check_closed(path, last, ragged)
+        reader = pc.open_csv(
+            pa.PythonFile(pieces, mode="r"),
+            read_options=pc.ReadOptions(block_size=max(block_bytes, 2), use_threads=False),
+            parse_options=pc.ParseOptions(
+                delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=reject
+            ),
+            convert_options=pc.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.large_string()),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+                null_values=[""],
+            ),
+        )
+        place, last = 2, None
+        for batch in reader:
+            rows, place = _places(place, batch.num_rows, skipped)
+            frame = pl.from_arrow(pa.Table.from_batches([batch]))
+            assert isinstance(frame, pl.DataFrame)
+            last = frame[-1, -1] if len(frame) else last
+            rejected, ragged[:] = tuple(ragged), []
+            yield Block(frame=frame, rows=rows, rejected=rejected, fraction=0.0)
+        _check_closed(path, pieces.tail, last, ragged)
         empty = pl.DataFrame(schema=dict.fromkeys(names, pl.String))
-        yield Block(frame=empty, rows=np.empty(0, dtype=np.int64), rejected=tuple(ragged), fraction=1.0)
+        yield Block(frame=empty, rows=np.empty(0, dtype=np.int64), rejected=tuple(ragged), fraction=0.0)
 
 
 def _moved(block: Block, before: int) -> Block:
@@ -167,11 +228,9 @@ def _places(start: int, count: int, skipped: list[int]) -> tuple[NDArray[np.int6
     return places, stop
 
 
-def _check_closed(path: Path, last_cell: str | None, ragged: list[Rejected]) -> None:
+def _check_closed(path: Path, tail: bytes, last_cell: str | None, ragged: list[Rejected]) -> None:
     """Refuse a file whose last row swallowed the lines below it, because a quote was never closed."""
-    with path.open("rb") as stream:
-        stream.seek(max(0, stream.seek(0, 2) - 4096))
-        closed = stream.read().rstrip().endswith(b'"')
+    closed = tail.rstrip().endswith(b'"')
     swallowed = last_cell is not None and "\n" in last_cell and not closed
     text = str(json.loads(ragged[-1].row)["text"]) if ragged else ""
     if swallowed or ("\n" in text and text.count('"') % 2):
@@ -225,11 +284,13 @@ def _parsed(name: str, dtype: pl.DataType) -> pl.Expr:
 
 def _type_of(cells: pl.Series) -> pl.DataType:
     """The narrowest type that holds every cell: whole number, number, truth value, text."""
-    trimmed = cells.str.strip_chars().replace("", None).drop_nulls()
-    if not len(trimmed) or trimmed.str.contains(r"^[+-]?0\d+$").any():
+    cells = cells.drop_nulls()
+    if not len(cells) or cells.cast(pl.Float64, strict=False).null_count():
+        cells = cells.str.strip_chars().replace("", None).drop_nulls()
+    if not len(cells) or cells.str.contains(r"^[+-]?0\d+$").any():
         return pl.String()
     for dtype in (pl.Int64(), pl.Float64(), pl.Boolean()):
-        if not trimmed.to_frame("cell").select(_parsed("cell", dtype))["cell"].null_count():
+        if not cells.to_frame("cell").select(_parsed("cell", dtype))["cell"].null_count():
             return dtype
     return pl.String()
 

@@ -31,14 +31,13 @@ def content_keys(frame: pl.DataFrame, features: Sequence[Feature]) -> pl.Series:
     texts = [frame[one.name] for one in ordered if one.kind in ("category", "text")]
     if "label" in frame:
         texts.append(frame["label"].cast(pl.String))
-    lengthy = [[len(text).to_bytes(8, "little") + text for text in map(str.encode, column)] for column in texts]
-    width = sum(part.shape[1] for part in fixed)
-    data = np.hstack(fixed).tobytes() if fixed else b""
-    keys = []
-    for row in range(len(frame)):
-        content = b"".join([data[row * width : (row + 1) * width], *(column[row] for column in lengthy)])
-        keys.append(hashlib.blake2b(content, digest_size=_DIGEST_BYTES).hexdigest())
-    return pl.Series("example_key", keys, dtype=pl.String)
+    parts = [_behind_lengths(column) for column in texts]
+    if fixed:
+        numbers = np.ascontiguousarray(np.hstack(fixed))
+        parts.insert(0, numbers.view(f"V{numbers.shape[1]}").ravel().tolist())
+    contents = map(b"".join, zip(*parts, strict=True))
+    digests = [hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest() for content in contents]
+    return pl.Series("example_key", digests, dtype=pl.Binary).bin.encode("hex")
 
 
 def feature_hashes(frame: pl.DataFrame, features: Sequence[Feature]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
@@ -48,6 +47,12 @@ def feature_hashes(frame: pl.DataFrame, features: Sequence[Feature]) -> np.ndarr
 
 def _by_name(features: Sequence[Feature]) -> list[Feature]:
     return sorted(features, key=lambda one: one.name)
+
+
+def _behind_lengths(column: pl.Series) -> list[bytes]:
+    """(N,) each text as UTF-8 behind its length; equal texts are made once."""
+    made = {text: len(text.encode()).to_bytes(8, "little") + text.encode() for text in column.unique()}
+    return [made[text] for text in column]
 
 
 def _fixed_bytes(column: pl.Series) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:

@@ -23,7 +23,7 @@ ENDINGS = {
 }
 """Format of each file ending."""
 
-PACKED_FORMATS = ("jsonl",)
+PACKED_FORMATS = ("csv", "jsonl", "tsv")
 """Formats that are also read from `.gz` and `.zst` files."""
 
 IMAGE_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")

@@ -1,4 +1,4 @@
-"""In memory: a Polars frame, an Arrow table or NumPy arrays of one's own as a data set's next version."""
+"""In memory: a Polars frame, an Arrow table or NumPy arrays of one's own as a data set's next version or as signals."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from storage.artifacts import Request
 from storage.contract import Contract
 from storage.files import check_name
+from storage.given_signals import Wish, check_extends, check_owner, fill_signals
 from storage.ingest.arrays import check_arrays, frame_of_arrays
 from storage.ingest.source import Block, Header, frame_fingerprint
 from storage.ingest.write import ingest_from
@@ -84,6 +85,56 @@ def ingest_frame(
             ):
                 pass
     return store.publish("dataset", name, request.id)
+
+
+def ingest_signals(
+    store: Store,
+    dataset: str,
+    name: str,
+    arrays: pl.DataFrame | pa.Table | Mapping[str, NDArray[np.generic]],
+    *,
+    wish: Wish | None = None,
+    earlier: str | None = None,
+) -> Version:
+    """Read one's own probabilities, logits, embeddings or scores into the store, and publish them as signals.
+
+    Args:
+        store: where they go.
+        dataset: name or version of the data set whose training split they are of.
+        name: of the signals, such as `probs`.
+        arrays: `example_id` or `key` (N,), and what goes with it, (N,) or (N, D) each; see `storage/given_signals.py`.
+        wish: what to take; None takes all.
+        earlier: version of signals of this data set's first rows, such as `probs@1`, to which these are added.
+
+    Returns:
+        The signals' version, which recipes name as `given`.
+
+    Raises:
+        SourceError: ids or values are not what they must be.
+        ValueError: the name is that of another data set's signals, or `earlier` is of other rows.
+    """
+    check_name(name)
+    rows, wish = _as_frame(arrays), wish or Wish()
+    version = store.version("dataset", dataset)
+    before = None if earlier is None else store.version("signals", earlier).artifact
+    if store.knows("signals", name):
+        check_owner(store.record(store.version("signals", name).artifact), name, version.name)
+    if before is not None:
+        check_extends(store.artifacts, store.record(before), version.artifact)
+    request = Request(
+        kind="signals",
+        settings={
+            "given": {"dataset": version.name, "take": dict(wish.take), "classes": list(wish.classes)},
+            "source": {"format": "memory", "fingerprint": frame_fingerprint(rows)},
+        },
+        inputs={"dataset": version.artifact, **({} if before is None else {"signals": before})},
+    )
+    if not store.has(request.id):
+        with store.write(request) as draft:
+            grown = None if before is None else store.record(before)
+            for _ in fill_signals(draft, store.dataset(version.artifact), _Reader(rows), LOCATION, wish, grown):
+                pass
+    return store.publish("signals", name, request.id)
 
 
 class _Reader:

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from storage.artifacts import Draft
+from storage.damage import damage_told
 from storage.schemas import check_table
 
 
@@ -138,7 +139,8 @@ class Parts:
         return pl.read_parquet(self._draft.path(part.filename), columns=[name], glob=False)[name]
 
     def _write(self, part: Part, frame: pl.DataFrame) -> None:
-        frame.write_parquet(self._draft.path(part.filename), compression="zstd", compression_level=1)
+        with self._draft.writing(part.filename) as path:
+            frame.write_parquet(path, compression="zstd", compression_level=1)
 
 
 def _id_hashes(ids: pl.Series) -> NDArray[np.uint64]:
@@ -149,13 +151,14 @@ def _id_hashes(ids: pl.Series) -> NDArray[np.uint64]:
 def _candidates(stored: Sequence[Path], column: str, hashes: NDArray[np.uint64]) -> Iterator[pl.Series]:
     """Values in a column of files whose hash is among sorted ones; at least one series, maybe empty."""
     for path in stored:
-        yield pl.read_parquet(path, columns=[column], n_rows=0, glob=False)[column]
-        for batch in pq.ParquetFile(path).iter_batches(columns=[column]):
-            values = pl.Series(column, batch.column(0)).drop_nulls()
-            own = _id_hashes(values)
-            if len(hashes) and len(own):
-                places = np.searchsorted(hashes, own).clip(max=len(hashes) - 1)
-                yield values.filter(hashes[places] == own)
+        with damage_told(str(path)):
+            yield pl.read_parquet(path, columns=[column], n_rows=0, glob=False)[column]
+            for batch in pq.ParquetFile(path).iter_batches(columns=[column]):
+                values = pl.Series(column, batch.column(0)).drop_nulls()
+                own = _id_hashes(values)
+                if len(hashes) and len(own):
+                    places = np.searchsorted(hashes, own).clip(max=len(hashes) - 1)
+                    yield values.filter(hashes[places] == own)
 
 
 def _occurrences(ids: pl.Series, repeated: NDArray[np.uint64], seen: dict[str, int]) -> NDArray[np.int64]:

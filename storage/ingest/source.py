@@ -5,6 +5,7 @@ import importlib
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
@@ -16,6 +17,7 @@ from storage.errors import SourceError
 from storage.files import Files
 from storage.ingest import formats
 from storage.ingest.location import existing_file, format_of, known_formats, matching_files
+from storage.sealed import sealed, unsealed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,19 +146,23 @@ def fingerprint(source: Source, files: Files | None = None) -> str:
 
 
 def _remembered(module: Format, location: str, kind: str, files: Files | None) -> str:
-    """A format's fingerprint of a location, from the store's memory where the files are as they were."""
+    """A format's fingerprint of a location, from the store's memory where the files are as they were.
+
+    A file's time of change can be set by hand, that of its inode cannot; both count.
+    """
     paths = matching_files(location)
     if files is None or not paths:
         return module.fingerprint(location)
-    seen = [[str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
-    key = json.dumps([kind, *(path for path, _, _ in seen)])
+    looks = [(str(path.resolve()), path.stat()) for path in paths]
+    seen = [[path, look.st_size, look.st_mtime_ns, look.st_ctime_ns] for path, look in looks]
+    key = json.dumps([kind, *(path for path, _ in looks)])
     place = f"fingerprints/{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-    if files.exists(place):
-        remembered = json.loads(files.read(place))
-        if remembered.get("seen") == seen:
+    with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
+        remembered = unsealed(files.read(place))
+        if remembered["seen"] == seen:
             return str(remembered["fingerprint"])
     found = module.fingerprint(location)
-    files.replace(place, json.dumps({"seen": seen, "fingerprint": found}).encode())
+    files.replace(place, sealed({"seen": seen, "fingerprint": found}))
     return found
 
 

@@ -63,7 +63,14 @@ def test_the_answers_mean_what_the_page_says(store):
     )
     cost = answer(store, 10)
     assert cost.filter(kind="evaluation")["test_accuracy"].null_count() == 0
+    assert cost.filter(kind="evaluation")["arm"].null_count() == 0
     assert {"training", "scores", "selection"} <= set(cost["kind"])
+
+
+def test_the_catalogue_knows_how_well_each_score_finds_wrong_labels(store):
+    found = store.sql("SELECT score, value FROM catalog.metrics WHERE metric = 'auroc'")
+    assert set(found["score"]) == set(store.record(store.version("scored", "digits").artifact).meta["columns"])
+    assert found["value"].is_between(0.5, 1).all()
 
 
 def test_every_table_on_the_page_exists(store):

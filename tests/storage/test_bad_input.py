@@ -51,6 +51,7 @@ def zip_bomb():
 
 
 JSON = b"".join(json.dumps({"x": row, "y": "ab"[row % 2]}).encode() + b"\n" for row in range(2000))
+CSV = b"x,y\n" + b"".join(b"%d,%s\n" % (row, b"ab"[row % 2 :][:1]) for row in range(4000))
 
 REFUSED = {
     "empty.csv": (b"", "is empty"),
@@ -75,7 +76,12 @@ REFUSED = {
     "reserved_twice.csv": (b"x,y,label,label_original\n1,a,2,3\n", "has both 'label' and 'label_original'"),
     "spaces.tsv": (b"x y\n1 a\n", "label column 'y' is not in {path}; it has x y"),
     "csv.zip": (b"PK\x03\x04", "format 'zip'; known formats are"),
-    "packed.csv.gz": (gzip.compress(b"x,y\n1,a\n"), ".gz and .zst are read for jsonl only; unpack it first"),
+    "packed.parquet.gz": (gzip.compress(b"x"), ".gz and .zst are read for csv, jsonl, tsv only; unpack it first"),
+    "cut.csv.gz": (gzip.compress(CSV)[:-40], "cannot be unpacked"),
+    "no_gzip.csv.gz": (b"x,y\n1,a\n", "cannot be unpacked"),
+    "no_zstd.tsv.zst": (b"x\ty\n1\ta\n", "cannot be unpacked"),
+    "latin1_late.csv": (CSV + "1,caf\xe9\n".encode("latin-1"), "is not UTF-8 text"),
+    "open_quote_late.csv": (CSV + b'1,"a\n2,b\n', "a quote in {path} is never closed"),
     "no_ending": (b"x,y\n1,a\n", "no format can be seen from the name"),
     "empty.jsonl": (b"", "is empty"),
     "array.jsonl": (b'[{"x": 1, "y": "a"}]\n', "is a JSON object with a key; write one object a line"),
@@ -131,6 +137,9 @@ def test_a_source_that_cannot_be_used_is_refused_in_one_sentence(tmp_path, name)
 
 BOMBS = {
     "bomb.jsonl.gz": lambda: gzip.compress(JSON + b" \n" * 1_000_000),
+    "bomb.csv.gz": lambda: gzip.compress(CSV + b"1,a\n" * 1_000_000),
+    "bomb.tsv.zst": lambda: packed(b"x\ty\n" + b"1\ta\n" * 1_000_000, "zstd"),
+    "bomb_of_quotes.csv.zst": lambda: packed(CSV + b'1,"a"\n' * 1_000_000, "zstd"),
     "bomb.jsonl.zst": lambda: packed(JSON + b" \n" * 1_000_000, "zstd"),
     "bomb.npz": zip_bomb,
 }
@@ -216,20 +225,24 @@ _CELL = st.one_of(
     st.none(), st.integers(-5, 5), st.floats(), st.booleans(), st.text(st.characters(codec="utf-8"), max_size=4)
 )
 _TABLE = st.lists(st.fixed_dictionaries({"x": _CELL, "y": _CELL, "k": _CELL}), min_size=1, max_size=10)
-_FORMATS = st.sampled_from(["jsonl", "jsonl.gz", "csv", "tsv", "parquet"])
+_QUOTES = st.sampled_from(["always", "non_numeric"])
+_FORMATS = st.sampled_from(["jsonl", "jsonl.gz", "csv", "csv.gz", "tsv", "parquet", "arrow"])
 
 
 @settings(max_examples=40, deadline=None)
-@given(rows=_TABLE, kind=_FORMATS, keyed=st.booleans(), labels=st.sampled_from([(), ("a", "1")]))
-def test_of_any_table_in_any_format_read_is_kept_plus_quarantined(tmp_path_factory, rows, kind, keyed, labels):
+@given(rows=_TABLE, kind=_FORMATS, keyed=st.booleans(), labels=st.sampled_from([(), ("a", "1")]), quotes=_QUOTES)
+def test_of_any_table_in_any_format_read_is_kept_plus_quarantined(tmp_path_factory, rows, kind, keyed, labels, quotes):
     tmp_path = tmp_path_factory.mktemp("toys")
     path = tmp_path / f"toys.{kind}"
     texts = [{name: None if cell is None else str(cell) for name, cell in row.items()} for row in rows]
     frame = pl.DataFrame(texts, schema={"x": pl.String, "y": pl.String, "k": pl.String})
     if kind == "parquet":
         frame.write_parquet(path)
-    elif kind in ("csv", "tsv"):
-        frame.write_csv(path, separator="," if kind == "csv" else "\t", quote_style="always")
+    elif kind == "arrow":
+        frame.write_ipc(path)
+    elif kind in ("csv", "csv.gz", "tsv"):
+        data = frame.write_csv(separator="\t" if kind == "tsv" else ",", quote_style=quotes).encode()
+        path.write_bytes(gzip.compress(data) if kind.endswith("gz") else data)
     else:
         data = "".join(json.dumps(row) + "\n" for row in rows).encode()
         path.write_bytes(gzip.compress(data) if kind.endswith("gz") else data)

@@ -133,6 +133,40 @@ def test_broken_and_outlived_checkpoints_are_told_apart(store):
     assert [severity for severity, _ in findings(store, quick=True)] == ["leftover"]
 
 
+@pytest.mark.parametrize("place", ["runs/abc.json", "fingerprints/abc.json"])
+def test_a_note_that_was_changed_or_cut_is_found(store, place):
+    directory, name = place.split("/")
+    store.remember(directory, name.removesuffix(".json"), {"artifacts": [DATASET.id], "published": []})
+    assert findings(store) == []
+    path = store.root / place
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"published", b"pubLished"))
+    assert only_finding(store) == f"{place} cannot be read: it is not what the hash at its end says"
+    path.write_bytes(whole[:20])
+    assert only_finding(store).startswith(f"{place} cannot be read: ")
+
+
+def test_a_changed_letter_in_a_record_or_a_version_is_found(store):
+    version = store.version("subset", "toys-clean@2")
+    for path, letter in (
+        (store.root / "versions" / "subset" / "toys-clean" / "00000002.json", b"created_at"),
+        (store.root / "artifacts" / version.artifact / "record.json", b"peak_memory_bytes"),
+    ):
+        whole = path.read_bytes()
+        changed = whole.replace(letter + b'": ', letter + b'":  ')
+        assert changed != whole
+        path.write_bytes(changed)
+        assert "it is not what the hash at its end says" in only_finding(store, quick=True)
+        path.write_bytes(whole)
+    assert findings(store) == []
+
+
+def test_a_mark_with_a_changed_letter_is_found(store):
+    path = store.root / "store.json"
+    path.write_text(path.read_text().replace("schema_version", "schemb_version"))
+    assert only_finding(store) == "store.json cannot be read: it is of another format"
+
+
 def test_a_store_without_its_mark_is_told_how_to_get_it_back(store):
     (store.root / "store.json").write_text("[]")
     (finding,) = check_store(store.files)

@@ -171,8 +171,8 @@ def test_a_packed_file_that_unpacks_to_far_more_is_refused_and_a_short_one_too(t
 
 
 def test_formats_that_are_not_read_packed_say_so():
-    with pytest.raises(SourceError, match=r"\.gz and \.zst are read for jsonl only; unpack it first"):
-        Source(location="toys.csv.gz").kind()
+    with pytest.raises(SourceError, match=r"\.gz and \.zst are read for csv, jsonl, tsv only; unpack it first"):
+        Source(location="toys.parquet.gz").kind()
 
 
 _VALUES = st.one_of(

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from storage.artifacts import Artifacts, Request
 from storage.errors import CorruptError, NotFoundError, QueryError
 from storage.files import Files
-from storage.query import query, stream
+from storage.query import query, sandbox, stream
 from storage.schemas import DatasetSchema, Feature
+from storage.statement import parse_statement
 from storage.versions import Versions
+from storage.views import Views
 
 IDS = [f"toy:{number}" for number in range(6)]
 SPLITS = ["train", "train", "train", "train", "validation", "test"]
@@ -193,6 +195,16 @@ def test_scores_stand_beside_their_example_and_are_null_outside_the_training_spl
         ("SELECT rank() OVER (ORDER BY noise) FROM scored.toy WHERE example_id = 'toy:2'", [(1,)]),
         ("SELECT count(*) FROM scored.toy, generate_series(1, 2)", [(12,)]),
         ("SELECT 1;  -- done", [(1,)]),
+        (
+            "SELECT a.el2n + b.noise FROM scored.toy a JOIN Scored.toy b USING (example_id) WHERE b.el2n > 0.25",
+            [(6.3,)],
+        ),
+        ("SELECT T.EL2N FROM scored.toy t WHERE t.noise = 8", [(0.1,)]),
+        ("SELECT a.el2n FROM (SELECT t.el2n FROM scored.toy t WHERE t.noise > 8) a", [(0.0,)]),
+        ("SELECT (SELECT max(u.noise) FROM scored.toy u WHERE u.el2n > t.el2n) FROM scored.toy t LIMIT 1", [(8.0,)]),
+        ("SELECT toy.el2n FROM scored.toy, (SELECT 7.0 AS noise) s WHERE toy.noise = s.noise", [(0.2,)]),
+        ("WITH toy AS (SELECT noise FROM scored.toy) SELECT max(toy.noise) FROM toy", [(9.0,)]),
+        ("SELECT scored.toy.noise FROM scored.toy WHERE scored.toy.el2n = 0.1", [(8.0,)]),
     ],
 )
 def test_a_query_means_the_same_whichever_columns_it_names(scored_shop: Shop, sql: str, expected: list) -> None:
@@ -205,6 +217,19 @@ def test_a_query_means_the_same_whichever_columns_it_names(scored_shop: Shop, sq
 def test_describe_and_summarize_show_every_column(scored_shop: Shop) -> None:
     assert "noise_suggested_label" in scored_shop.ask("DESCRIBE scored.toy")["column_name"].to_list()
     assert "el2n_se" in scored_shop.ask("SUMMARIZE scored.toy")["column_name"].to_list()
+
+
+def test_a_column_that_is_asked_of_one_table_is_not_joined_into_the_others(scored_shop: Shop) -> None:
+    dataset = scored_shop.versions.find("dataset", "toy").artifact
+    write_subset(scored_shop.artifacts, scored_shop.versions, "clean", dataset, None)
+    sql = "SELECT s.label, avg(s.el2n) FROM scored.toy s JOIN subset.clean c USING (example_id) GROUP BY s.label"
+    with sandbox() as connection:
+        statement = parse_statement(connection, sql)
+    views = Views(scored_shop.files, scored_shop.artifacts, scored_shop.versions)
+    views_sql = {path: views.find(*path).sql(statement.columns_of(path)) for path in statement.tables}
+    assert views_sql["scored", "toy"].count("read_parquet") == 2
+    assert views_sql["subset", "clean"].count("read_parquet") == 1
+    assert scored_shop.ask(f"SELECT count(*) FROM ({sql})").item() == 2
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -279,7 +304,61 @@ def test_metrics_of_evaluations_are_rows_with_the_seed_of_the_training(shop: Sho
     write(shop.artifacts, request, {}, meta)
     write(shop.artifacts, Request(kind="evaluation", settings={"n": 2}), {})
     answer = shop.ask("SELECT * EXCLUDE (artifact) FROM catalog.metrics ORDER BY metric")
-    assert answer.rows() == [(None, "elr", "toy@1", 11, "ece", 0.1), (None, "elr", "toy@1", 11, "test_accuracy", 0.5)]
+    assert answer.rows() == [
+        (None, "elr", "toy@1", None, 11, "ece", 0.1),
+        (None, "elr", "toy@1", None, 11, "test_accuracy", 0.5),
+    ]
+
+
+def test_metrics_name_the_arm_of_each_evaluation_and_show_what_scores_detected(shop: Shop) -> None:
+    ones = [Request(kind="evaluation", settings={"n": number}) for number in range(3)]
+    for place, request in enumerate(ones):
+        write(shop.artifacts, request, {}, {"metrics": {"test_accuracy": place / 10}, "learner": "erm", "data": "all"})
+    for number, title in enumerate(("plain on all", "plain again")):
+        inputs = {f"evaluation.{place:03d}.000": ones[place + number].id for place in range(2)}
+        detection = [{"score": "aum", "auroc": 0.9, "precision": 0.75, "by_epoch": []}] if number else []
+        meta = {"arms": [{"title": title}, {"title": "elr on the subset"}], "detection": detection}
+        write(shop.artifacts, Request(kind="report", settings={"n": number}, inputs=inputs), {}, meta)
+    answer = shop.ask("SELECT arm, score, metric, value FROM catalog.metrics ORDER BY value")
+    assert answer.rows() == [
+        ("plain on all", None, "test_accuracy", 0.0),
+        ("elr on the subset, plain again", None, "test_accuracy", 0.1),
+        ("elr on the subset", None, "test_accuracy", 0.2),
+        (None, "aum", "precision", 0.75),
+        (None, "aum", "auroc", 0.9),
+    ]
+
+
+def read_paths(monkeypatch: pytest.MonkeyPatch, shop: Shop, sql: str) -> list[str]:
+    seen: list[str] = []
+    read = Files.read
+    monkeypatch.setattr(Files, "read", lambda self, path: seen.append(path) or read(self, path))
+    shop.ask(sql)
+    monkeypatch.undo()
+    return [path for path in seen if path.endswith("record.json")]
+
+
+def test_a_query_reads_the_records_it_needs_and_each_of_them_once(
+    scored_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        write(scored_shop.artifacts, Request(kind="evaluation", settings={"n": number}), {}, {"metrics": {}})
+    needed = read_paths(monkeypatch, scored_shop, 'SELECT count(*) FROM scored.toy, scored."toy@1"')
+    assert len(needed) == len(set(needed)) == 4  # the score columns, the data set and two scores
+    assert read_paths(monkeypatch, scored_shop, "SELECT count(*) FROM catalog.versions") == []
+    metrics = read_paths(monkeypatch, scored_shop, "SELECT count(*) FROM catalog.metrics")
+    assert len(metrics) == 5
+    everything = read_paths(
+        monkeypatch, scored_shop, "SELECT count(*) FROM catalog.artifacts, catalog.lineage, catalog.metrics"
+    )
+    assert len(everything) == len(set(everything)) == 9
+
+
+def test_an_artifact_that_is_still_being_written_is_not_in_the_catalogue(scored_shop: Shop) -> None:
+    before = scored_shop.ask("SELECT count(*) FROM catalog.artifacts").item()
+    with scored_shop.artifacts.write(Request(kind="scores", settings={"n": 1})):
+        assert scored_shop.ask("SELECT count(*) FROM catalog.artifacts").item() == before
+    assert scored_shop.ask("SELECT count(*) FROM catalog.artifacts").item() == before + 1
 
 
 @pytest.mark.parametrize("table", ["versions", "artifacts", "lineage", "metrics"])
@@ -367,10 +446,10 @@ def test_a_missing_and_a_damaged_file_are_named(shop: Shop) -> None:
     artifact = write_dataset(shop.artifacts, shop.versions)
     path = shop.files.locate(shop.artifacts.record(artifact).table("examples")[0].path)
     path.write_bytes(b"PAR1 no longer PAR1")
-    with pytest.raises(CorruptError, match="'examples'"):
+    with pytest.raises(CorruptError, match=r"examples-00000.parquet .* cannot be read"):
         shop.ask("SELECT * FROM dataset.toy")
     path.unlink()
-    with pytest.raises(CorruptError, match=r"lacks its file 'examples-00000.parquet'"):
+    with pytest.raises(CorruptError, match=r"lacks its file .*/examples-00000.parquet"):
         shop.ask("SELECT * FROM dataset.toy")
 
 
@@ -468,7 +547,7 @@ def test_a_score_that_is_not_named_is_not_read(scored_shop: Shop) -> None:
     end_of_pages = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
     path.write_bytes(whole[:4] + b"\xff" * (end_of_pages - 4) + whole[end_of_pages:])
     assert scored_shop.ask("SELECT sum(el2n) FROM scored.toy").item() == pytest.approx(0.6)
-    with pytest.raises(QueryError):
+    with pytest.raises(CorruptError, match=r"a file behind the query cannot be read: .*; `tamis fsck` says what to do"):
         scored_shop.ask("SELECT sum(noise) FROM scored.toy")
 
 
@@ -476,3 +555,37 @@ def test_a_query_nested_too_deeply_is_refused(shop: Shop) -> None:
     for sql in ("SELECT " + "(" * 3000 + "1" + ")" * 3000, "SELECT " + "1 + " * 900 + "1"):
         with pytest.raises(QueryError, match="nested too deeply; split it with WITH"):
             shop.ask(sql)
+
+
+@pytest.mark.parametrize(
+    ("sql", "sentence"),
+    [
+        ("EXPLAIN SELECT 1", "EXPLAIN is not available; leave the word out, and read fewer columns"),
+        ("-- why so slow?\nEXPLAIN ANALYZE SELECT 1", "EXPLAIN is not available"),
+        ("PRAGMA table_info('toy')", "PRAGMA is not available: .*; DESCRIBE scored.digits lists a table's columns"),
+        ("SET threads = 2", "a query changes no setting; .* set with --memory, --threads and --timeout"),
+        ("SHOW scored", "SHOW is not available; SELECT kind, version FROM catalog.versions lists what there is"),
+        ("SELECT lable FROM scored.toy", 'column "lable" not found in FROM clause! Candidate bindings: .*"label"'),
+        (
+            "SELECT t.lable FROM scored.toy t",
+            "t has no column 'lable'; the .* in this query have \"label\"",
+        ),
+        ("SELECT t.zzz FROM dataset.toy t", 't has no column \'zzz\'; .* have "example_id", "split", "pixels"'),
+        ("SELECT sum(label) FROM scored.toy", r"types 'sum\(VARCHAR\)'. You might need to add explicit type casts.$"),
+        ('SELECT * FROM dataset."tôy"', r"there is no dataset.tôy; did you mean dataset.toy\? the store has"),
+        ('SELECT * FROM dataset."../toy"', r"there is no dataset.../toy; did you mean dataset.toy\? "),
+        ("SELECT * FROM catalog.version", r"there is no catalog.version; did you mean catalog.versions\? "),
+        ("SELECT * FROM toy", r"there is no table 'toy'; did you mean dataset.toy\? "),
+    ],
+)
+def test_a_mistake_is_answered_with_what_to_write_instead(scored_shop: Shop, sql: str, sentence: str) -> None:
+    with pytest.raises((QueryError, NotFoundError), match=sentence):
+        scored_shop.ask(sql)
+
+
+def test_of_many_names_those_like_the_wanted_one_are_told(shop: Shop) -> None:
+    dataset = write_dataset(shop.artifacts, shop.versions)
+    for number in range(30):
+        shop.versions.publish("dataset", f"other-{number}", dataset)
+    with pytest.raises(NotFoundError, match=r"the store has (\w+\.toy, ){2}.* and 46 more, which catalog"):
+        shop.ask("SELECT * FROM toys")

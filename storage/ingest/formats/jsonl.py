@@ -12,18 +12,21 @@ and are no rows.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from storage.errors import SourceError
 from storage.ingest.compressed import Opened, opened
 from storage.ingest.location import short_names, source_files
+from storage.ingest.plain_lines import plain_lines
 from storage.ingest.source import Block, Header, Rejected, file_fingerprint, row_json
 
 BLOCK_BYTES = 16 << 20
@@ -37,25 +40,26 @@ PLACE = "line"
 _Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _WHOLES = pl.List(pl.Int64())
 _RAW = "nested"
+_PADDED = re.compile(r"[+-]?0\d+")
+_UNFIT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def columns(location: str) -> Header:
     """The keys of the first rows, in order of appearance, with the types that their values have."""
     path = source_files(location, "jsonl")[0]
-    kinds: dict[str, Counter[str]] = {}
-    lines = next(_lines(path, SAMPLE_BYTES), ([], 0, 1.0))[0]
+    lines = _split(next(_pieces(path, SAMPLE_BYTES), (b"", 0, 1.0))[0])
     if not any(lines):
         raise SourceError(f"{path} is empty")
+    values: dict[str, list[Any]] = {}
     for line in lines:
         for key, value in (_object(line) or {}).items():
-            kinds.setdefault(key, Counter())[_kind(value)] += 1
-    if not kinds:
+            values.setdefault(key, []).append(value)
+    if not values:
         raise SourceError(
             f"no line at the start of {path} is a JSON object with a key; write one object a line, such as "
             '{"text": "...", "label": 1}'
         )
-    for counter in kinds.values():
-        del counter["null"]
+    kinds = {key: _kinds(found) for key, found in values.items()}
     types = {key: _type(counter) for key, counter in kinds.items()}
     texts = {key: counter for key, counter in kinds.items() if types[key] == pl.String}
     return Header(
@@ -75,12 +79,10 @@ def read(location: str, types: Mapping[str, pl.DataType]) -> Iterator[Block]:
     before, done = 0, 0
     for path, name, size in zip(paths, short_names(paths), sizes, strict=True):
         place = before
-        for lines, first, share in _lines(path, BLOCK_BYTES):
-            good, places, rejected = _parsed(lines, before + first, row_type)
-            frame = pl.DataFrame([row_type.series(name, good, dtype) for name, dtype in types.items()])
-            place = before + first + len(lines) - 1
+        for text, first, share in _pieces(path, BLOCK_BYTES):
+            frame, rows, rejected, count = _parsed(text, before + first, row_type, types)
+            place = before + first + count - 1
             fraction = (done + size * share) / sum(sizes)
-            rows = np.array(places, dtype=np.int64)
             yield Block(frame=frame, rows=rows, rejected=rejected, fraction=fraction, file=name, before=before)
         before, done = place, done + size
 
@@ -98,6 +100,12 @@ class _RowType:
     """The structure's field of each column."""
     wants: Mapping[str, str]
     decode: Callable[[bytes], Any]
+    decode_lines: Callable[[bytes], list[Any]]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether every column holds single values."""
+        return not {_RAW, "wholes"} & set(self.wants.values())
 
     @staticmethod
     def of(wants: Mapping[str, str]) -> "_RowType":
@@ -109,13 +117,20 @@ class _RowType:
             forbid_unknown_fields=True,
             gc=False,
         )
-        return _RowType(fields=fields, wants=wants, decode=msgspec.json.Decoder(kind).decode)
+        decoder = msgspec.json.Decoder(kind)
+        return _RowType(fields=fields, wants=wants, decode=decoder.decode, decode_lines=decoder.decode_lines)
 
-    def series(self, name: str, rows: list[Any], dtype: pl.DataType) -> pl.Series:
+    def frame(self, rows: list[Any], types: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """Rows as a frame."""
+        cells = map(attrgetter(*self.fields.values()), rows)
+        columns = list(zip(*cells, strict=True)) if len(types) > 1 else [tuple(cells)]
+        columns = columns or [()] * len(types)
+        pairs = zip(types.items(), columns, strict=True)
+        return pl.DataFrame([self._series(name, values, dtype) for (name, dtype), values in pairs])
+
+    def _series(self, name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
         """A column's values."""
-        field = self.fields[name]
-        values = [getattr(row, field) for row in rows]
-        if self.wants[name] == "text":
+        if self.wants[name] == "text" and set(map(type, values)) - {str, type(None)}:
             values = [value if value is None or isinstance(value, str) else _text(value) for value in values]
         if self.wants[name] == _RAW:
             texts = [None if value is None else bytes(value).decode() for value in values]
@@ -135,8 +150,8 @@ _PYTHON: Mapping[str, Any] = {
 _RULES = {"whole": "not a number", "number": "not a number", "truth": "not a number", "wholes": "not a list"}
 
 
-def _lines(path: Path, block_bytes: int) -> Iterator[tuple[list[bytes], int, float]]:
-    """Whole lines without their ends, the number of the first of them, and the share of the file read."""
+def _pieces(path: Path, block_bytes: int) -> Iterator[tuple[bytes, int, float]]:
+    """Whole lines, the number of the first of them, and the share of the file read."""
     number, rest = 1, b""
     with opened(path) as stream:
         rest = _start(path, stream, block_bytes)
@@ -147,13 +162,17 @@ def _lines(path: Path, block_bytes: int) -> Iterator[tuple[list[bytes], int, flo
             rest = text[cut:]
             if len(rest) > BLOCK_BYTES:
                 raise SourceError(f"line {number} of {path}, or one soon after, is longer than {BLOCK_BYTES >> 20} MiB")
-            lines = text[:cut].split(b"\n")
-            lines = [line.strip() for line in (lines if lines[-1] else lines[:-1])]
-            if lines:
-                yield lines, number, stream.fraction
-            number += len(lines)
+            if cut:
+                yield text[:cut], number, stream.fraction
+            number += text.count(b"\n", 0, cut)
             if not data:
                 return
+
+
+def _split(text: bytes) -> list[bytes]:
+    """The lines of a piece, without their ends."""
+    lines = text.split(b"\n")
+    return [line.strip() for line in (lines if lines[-1] else lines[:-1])]
 
 
 def _start(path: Path, stream: Opened, block_bytes: int) -> bytes:
@@ -164,7 +183,35 @@ def _start(path: Path, stream: Opened, block_bytes: int) -> bytes:
     return start.removeprefix(b"\xef\xbb\xbf")
 
 
-def _parsed(lines: list[bytes], first: int, row_type: _RowType) -> tuple[list[Any], list[int], tuple[Rejected, ...]]:
+def _parsed(
+    text: bytes, first: int, row_type: _RowType, types: Mapping[str, pl.DataType]
+) -> tuple[pl.DataFrame, NDArray[np.int64], tuple[Rejected, ...], int]:
+    """Rows that fit their columns, their places, the rows that do not fit, and how many lines there are."""
+    frame = plain_lines(text, types) if row_type.is_flat else None
+    if frame is not None:
+        return frame, np.arange(first, first + len(frame), dtype=np.int64), (), len(frame)
+    lines = _split(text)
+    rows = _together(lines, row_type)
+    if rows is not None:
+        return row_type.frame(rows, types), np.arange(first, first + len(rows), dtype=np.int64), (), len(lines)
+    good, kept, rejected = _one_by_one(lines, first, row_type)
+    return row_type.frame(good, types), np.array(kept, dtype=np.int64), rejected, len(lines)
+
+
+def _together(lines: list[bytes], row_type: _RowType) -> list[Any] | None:
+    """All rows, if every line is one that fits its columns."""
+    if not all(lines):
+        return None
+    try:
+        rows = row_type.decode_lines(b"\n".join(lines))
+    except _UNFIT:
+        return None
+    return rows if len(rows) == len(lines) else None
+
+
+def _one_by_one(
+    lines: list[bytes], first: int, row_type: _RowType
+) -> tuple[list[Any], list[int], tuple[Rejected, ...]]:
     """Rows that fit their columns, their places, and the rows that do not fit."""
     good: list[Any] = []
     places: list[int] = []
@@ -175,7 +222,7 @@ def _parsed(lines: list[bytes], first: int, row_type: _RowType) -> tuple[list[An
         try:
             good.append(row_type.decode(line))
             places.append(place)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except _UNFIT:
             rejected.append(_rejected(place, line, row_type.wants))
     return good, places, tuple(rejected)
 
@@ -205,22 +252,28 @@ def _object(line: bytes) -> dict[str, Any] | None:
     """The object in a line; None if there is none."""
     try:
         found = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except _UNFIT:
         return None
     return found if isinstance(found, dict) else None
 
 
+def _kinds(values: list[Any]) -> Counter[str]:
+    """How many values are of each kind, nulls aside."""
+    found: Counter[str] = Counter()
+    for kind, count in Counter(map(type, values)).items():
+        if kind is bool or kind is float:
+            found["truth" if kind is bool else "number"] += count
+        elif kind is not type(None):
+            found.update(_kind(value) for value in values if type(value) is kind)
+    return found
+
+
 def _kind(value: object) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "truth"
+    """The kind of a whole number, text, list or object."""
     if isinstance(value, int):
         return "whole" if -(2**63) <= value < 2**63 else "number"
-    if isinstance(value, float):
-        return "number"
     if isinstance(value, str):
-        return "padded" if re.fullmatch(r"[+-]?0\d+", value) else "text"
+        return "padded" if _PADDED.fullmatch(value) else "text"
     whole = isinstance(value, list) and all(one is None or (type(one) is int and abs(one) < 2**63) for one in value)
     return "wholes" if whole and value else _RAW
 

@@ -1,0 +1,166 @@
+"""The rows of a version as an export sees them: blocks with the same columns, and a card that says where they are from.
+
+A block has at most `ROWS_AT_A_TIME` examples; beside it memory holds what is joined to it by id, which is narrow:
+ids, weights, reasons, labels and scores of the whole version.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import polars as pl
+
+from storage.artifacts import canonical_json
+from storage.dataset import Dataset
+from storage.schemas import SPLITS, DatasetSchema
+from storage.store import Store
+from storage.versions import Version
+
+ROWS_AT_A_TIME = 8192
+"""Examples of a block, at most."""
+_OWN_PREFIX = "tamis_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRows:
+    """Rows to be written, in one go."""
+
+    schema: Mapping[str, pl.DataType]
+    """Columns of every block."""
+    dataset: DatasetSchema
+    """What the columns of the data set mean."""
+    label: str | None
+    """Column with the class to train on; None for a pool without labels."""
+    card: Mapping[str, Any]
+    """Where the rows are from, as JSON values."""
+    blocks: Callable[[], Iterator[pl.DataFrame]]
+    """Begins a pass over the rows."""
+
+    @property
+    def image_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Height, width (and channels) of each image column."""
+        return {one.name: one.shape for one in self.dataset.features if one.kind == "image"}
+
+
+def export_rows(store: Store, version: Version, *, dropped_too: bool = False) -> ExportRows:
+    """The rows of a version.
+
+    A subset gives the kept rows: those of its data set with `weight`, `reason`, and where it corrects labels,
+    `given_label` beside the corrected `label`. A scored version gives all rows of the data set with its scores. A
+    column of ours that the data set has too is called `tamis_...`.
+
+    Args:
+        store: where the version is.
+        version: of a subset, a data set or scores.
+        dropped_too: for a subset, also rows of weight 0.
+
+    Raises:
+        ValueError: `dropped_too` is asked of something that drops nothing.
+    """
+    if dropped_too and version.kind != "subset":
+        raise ValueError(f"{version} is a {version.kind}, which drops no rows; leave out --all")
+    record = store.record(version.artifact)
+    if version.kind == "subset":
+        source = store.dataset(record.request.inputs["dataset"])
+        beside = _selected(store, version.artifact, source)
+    elif version.kind == "scored":
+        source = store.dataset(record.meta["dataset"])
+        beside = _scored(store, record.meta["columns"], source)
+    else:
+        source, beside = store.dataset(version.artifact), None
+    splits = SPLITS if version.kind != "subset" else ("train",)
+    weight = None if version.kind != "subset" or dropped_too else _own("weight", source)
+
+    def blocks() -> Iterator[pl.DataFrame]:
+        for block in _blocks(source, beside):
+            found = block.filter(pl.col("split").is_in(splits))
+            found = found if weight is None else found.filter(pl.col(weight) > 0)
+            if len(found):
+                yield found
+
+    return ExportRows(
+        schema=_empty(source, beside).schema,
+        dataset=source.schema,
+        label="label" if source.schema.classes else None,
+        card=_card(version, source),
+        blocks=blocks,
+    )
+
+
+def _card(version: Version, source: Dataset) -> dict[str, Any]:
+    recipe = None if version.recipe is None else canonical_json(version.recipe)
+    return {
+        "version": str(version),
+        "kind": version.kind,
+        "artifact": version.artifact,
+        "dataset": source.id,
+        "recipe_sha256": None if recipe is None else hashlib.sha256(recipe.encode()).hexdigest(),
+        "classes": list(source.schema.classes),
+        "image_shapes": {one.name: list(one.shape) for one in source.schema.features if one.kind == "image"},
+        "features": [one.name for one in source.schema.features],
+        "tamis": metadata.version("tamis"),
+        "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _own(name: str, source: Dataset) -> str:
+    """The name of a column of ours beside those of a data set."""
+    return f"{_OWN_PREFIX}{name}" if name in source.scan().collect_schema() else name
+
+
+def _selected(store: Store, selection_id: str, source: Dataset) -> pl.DataFrame:
+    """By id: weight, reason and, where labels were corrected, `label` as it is now."""
+    table = store.table(selection_id, "selection")
+    columns = [
+        pl.col("example_id"),
+        pl.col("weight").alias(_own("weight", source)),
+        pl.col("reason").alias(_own("reason", source)),
+    ]
+    if table["label"].null_count() < len(table):
+        names = dict(enumerate(source.schema.classes))
+        kept = source.scan().collect_schema()["label"]
+        corrected = pl.col("label").replace_strict(names, default=None, return_dtype=pl.String)
+        columns.append((corrected.cast(kept) if kept.is_numeric() else corrected).alias("_corrected"))
+    return table.select(columns)
+
+
+def _scored(store: Store, columns: Mapping[str, str], source: Dataset) -> pl.DataFrame | None:
+    """By id: each score, its standard error where it has one, and its further columns."""
+    joined: pl.DataFrame | None = None
+    for name, artifact in columns.items():
+        table = store.table(artifact, "scores")
+        if table["standard_error"].null_count() == len(table):
+            table = table.drop("standard_error")
+        names = {one: _own(f"{name}_{one}", source) for one in table.columns if one != "example_id"}
+        table = table.rename({**names, "value": _own(name, source)})
+        joined = table if joined is None else joined.join(table, on="example_id", how="full", coalesce=True)
+    return joined
+
+
+def _blocks(source: Dataset, beside: pl.DataFrame | None) -> Iterator[pl.DataFrame]:
+    """All rows of a data set in the order of its files, label layer and further columns joined on."""
+    stored = list(source.stored_types())
+    layer = source.layer()
+    for split_block in source.blocks(None, stored, ROWS_AT_A_TIME):
+        yield _joined(split_block, layer, beside)
+
+
+def _empty(source: Dataset, beside: pl.DataFrame | None) -> pl.DataFrame:
+    """A block without rows."""
+    return _joined(pl.DataFrame(schema=source.stored_types()), source.layer(), beside)
+
+
+def _joined(block: pl.DataFrame, layer: pl.DataFrame | None, beside: pl.DataFrame | None) -> pl.DataFrame:
+    if layer is not None:
+        laid = [name for name in layer.columns if name != "example_id"]
+        block = block.drop(laid, strict=False).join(layer, on="example_id", how="left", maintain_order="left")
+    if beside is not None:
+        block = block.join(beside, on="example_id", how="left", maintain_order="left")
+    if "_corrected" in block.columns:
+        given = pl.col("label").alias("given_label")
+        block = block.with_columns(given, pl.coalesce("_corrected", pl.col("label").cast(block["_corrected"].dtype)).alias("label"))
+        block = block.drop("_corrected")
+    return block
