@@ -1,4 +1,4 @@
-"""The command line: `tamis run train serve ingest relabel tag log sql why diff reproduce show gc fsck methods`.
+"""The command line: `tamis run train serve ingest sql why diff reproduce show methods`, and commands of other modules.
 
 Each command imports what it needs when it runs, so that `tamis --help` answers at once.
 """
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from flows.command_options import store_option
+from flows.command_options import QueryCommand, store_option
+from flows.signal_commands import ingest_signals
 from flows.version_commands import COMMANDS
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def run(recipe: str, root: str, overrides: tuple[str, ...], no_prefect: bool) ->
     from rich.console import Console
 
     from flows.config import load_recipe
-    from flows.report.terminal import print_report
+    from flows.report.terminal import print_contract, print_report
     from storage.store import Store
 
     chosen = load_recipe(recipe, overrides)
@@ -54,6 +55,7 @@ def run(recipe: str, root: str, overrides: tuple[str, ...], no_prefect: bool) ->
     console = Console()
     subset = str(store.version("subset", chosen.selection.subset)) if chosen.selection else None
     print_report(store.record(outcome.report).meta, subset, console)
+    print_contract(store, outcome.report, console)
     if outcome.computed:
         console.print(f"Computed {outcome.computed} artifacts, reused {outcome.reused}; the store is {root}.")
     else:
@@ -105,11 +107,12 @@ def serve(
     MESSAGES.print("starting Prefect; stop with Ctrl-C", highlight=False)
     with prefect_server() as pages:
         from flows.orchestrate import serve_recipe
+        from storage.roots import absolute_root
 
         MESSAGES.print(f"runs are shown at {pages}", highlight=False)
         serve_recipe(
             str(Path(recipe).absolute()) if Path(recipe).is_file() else recipe,
-            str(Path(root).absolute()),
+            absolute_root(root),
             overrides,
             name=name or chosen.name,
             cron=cron,
@@ -129,6 +132,10 @@ def serve(
 @click.option("--group", help="Column with the subpopulation.")
 @click.option("--clean-label", help="Column with the true label; only reports read it.")
 @click.option("--image-shape", help="Height x width (x channels) of an image column, such as 28x28.")
+@click.option("--image-fit", type=click.Choice(["exact", "resize"]), help="What becomes of other sizes; else exact.")
+@click.option("--labels", help="Second file whose columns are joined to the rows, such as labels by several people.")
+@click.option("--label-key", help="Column, in both files, by which --labels is joined.")
+@click.option("--contract", type=click.Path(dir_okay=False), help="TOML file with what a recipe has under [contract].")
 @click.option("--on-bad-rows", type=click.Choice(["quarantine", "fail"]), show_default="quarantine")
 @click.option("--seed", type=int, show_default="0", help="Seed of the drawn splits.")
 @click.option("--append", is_flag=True, help="Keep the newest version's rows; columns mean what they meant there.")
@@ -147,7 +154,7 @@ def ingest(location: str, name: str, append: bool, root: str, **columns: Any) ->
     click.echo(put(store, location, name, columns, progress_bars))
 
 
-@tamis.command(short_help="Answer one SELECT over the store.")
+@tamis.command(cls=QueryCommand, short_help="Answer one SELECT over the store.")
 @click.argument("query")
 @click.option("--format", "shape", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
 @click.option("--output", type=click.Path(dir_okay=False), help="Write the answer to this file.")
@@ -281,7 +288,7 @@ def methods(name: str | None) -> None:
         print_method(name, Console())
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, ingest_signals):
     tamis.add_command(command)
 
 
@@ -357,8 +364,8 @@ def _print_next(say: Callable[..., None], store: "Store", recipe: "Recipe") -> N
     from storage.views import quoted_name
 
     command = sys.argv[0] if os.sep in sys.argv[0] and not Path(sys.argv[0]).is_absolute() else "tamis"
-    usual = str(store.root) == str(Path("./tamis-store").absolute())
-    where = "" if usual else f" --store {shlex.quote(str(store.root))}"
+    usual = store.location == str(Path("./tamis-store").absolute())
+    where = "" if usual else f" --store {shlex.quote(store.location)}"
     lines = [f"{command} show {recipe.name}{where}"]
     if recipe.scorers:
         name, config = list(recipe.scorers.items())[-1]
@@ -369,7 +376,8 @@ def _print_next(say: Callable[..., None], store: "Store", recipe: "Recipe") -> N
     if recipe.selection is not None:
         subset = store.version("subset", recipe.selection.subset)
         lines[-1] = f"{command} show {subset}{where}"
-        lines.append(f"{command} train --subset {subset} --learner {list(recipe.learners)[-1]}{where}")
+        if recipe.learners:
+            lines.append(f"{command} train --subset {subset} --learner {list(recipe.learners)[-1]}{where}")
     say("\nWhat next:")
     for line in lines:
         say(f"  {line}", markup=False, highlight=False, soft_wrap=True)

@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.agreement import auroc, precision_at
 from flows import resolve
-from flows.score_examples import read_signals
+from flows.signal_sources import read_signals
 from flows.step import Progress, Step
-from learners.evaluate import mean_and_standard_error
 from storage.artifacts import Request
 from storage.dataset import Dataset
 from storage.store import Store
@@ -39,6 +37,7 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
                 "detection": []
                 if wrong is None or not wrong.any() or wrong.all()
                 else _detection(store, request, wrong),
+                "scores": _scores(store, request),
                 "classes": _class_counts(store, request, dataset),
                 "arms": _arms(store, request),
                 "cost": _cost(store, request),
@@ -49,7 +48,8 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
 
 def wrong_labels(dataset: Dataset) -> NDArray[np.bool_] | None:
     """(N,) which given labels of the training split differ from the clean ones; None where that is unknown."""
-    labels, clean = dataset.labels("train"), dataset.clean_labels("train")
+    clean = dataset.clean_labels("train")
+    labels = None if clean is None else dataset.labels("train")
     if labels is None or clean is None or (clean < 0).any():
         return None
     wrong: NDArray[np.bool_] = labels != clean
@@ -57,6 +57,8 @@ def wrong_labels(dataset: Dataset) -> NDArray[np.bool_] | None:
 
 
 def _detection(store: Store, request: Request, wrong: NDArray[np.bool_]) -> list[Row]:
+    from curation.agreement import auroc, precision_at
+
     rows = []
     for role, artifact in sorted(request.inputs.items()):
         if not role.startswith("score."):
@@ -73,13 +75,38 @@ def _detection(store: Store, request: Request, wrong: NDArray[np.bool_]) -> list
     return rows
 
 
+def _scores(store: Store, request: Request) -> list[Row]:
+    """What each score says and of how many examples; with its range, and where it flags any, how many."""
+    rows = []
+    for role, artifact in sorted(request.inputs.items()):
+        if role.startswith("score."):
+            record = store.record(artifact)
+            flags = "flagged" in record.meta["columns"]
+            table = store.table(artifact, "scores", ["value", *(["flagged"] if flags else [])])
+            values = table["value"].to_numpy()
+            rows.append(
+                {
+                    "score": role.removeprefix("score."),
+                    "high_means": record.meta["high_means"],
+                    "examples": len(values),
+                    "range": [float(values.min()), float(values.max())] if len(values) else [],
+                    "flagged": int(table["flagged"].sum()) if flags else None,
+                    "frozen": record.rows("frozen"),
+                }
+            )
+    return rows
+
+
 def _auroc_by_epoch(store: Store, artifact: str, wrong: NDArray[np.bool_]) -> list[tuple[int, float]]:
     """AUROC of the same scorer read at each recorded epoch; empty for scorers that read all epochs at once."""
+    from curation.agreement import auroc
+
     record = store.record(artifact)
     scorer = resolve.method("scorer", record.request.settings["scorer"], "scorer")
-    if not hasattr(scorer, "epoch"):
+    recorded = store.record(record.request.inputs["signals.000"]).kind == "training"
+    if not hasattr(scorer, "epoch") or not recorded or "earlier" in record.request.inputs:
         return []
-    signals = read_signals(store, dict(record.request.inputs), scorer.reads)
+    signals = read_signals(store, record.request, scorer.reads)
     (epochs,) = {signals.epochs[name] for name in scorer.reads if name in signals.epochs}
     return [(epoch, auroc(replace(scorer, epoch=epoch)(signals).suspicion, wrong)) for epoch in epochs]
 
@@ -109,6 +136,10 @@ def _relabelled(selection: Selection, labels: NDArray[np.int64]) -> NDArray[np.b
 
 
 def _arms(store: Store, request: Request) -> list[Row]:
+    if not request.settings["arms"]:
+        return []
+    from learners.evaluate import mean_and_standard_error
+
     rows = []
     for place, arm in enumerate(request.settings["arms"]):
         tests = _metrics(store, request.inputs, f"evaluation.{place:03d}.", "test_accuracy")
@@ -132,7 +163,7 @@ def _cost(store: Store, request: Request) -> Row:
             record = store.record(artifact)
             scoring += record.seconds
             for inner, source in record.request.inputs.items():
-                if inner.startswith("signals."):
+                if inner.startswith("signals.") and store.record(source).kind == "training":
                     trainings[source] = store.record(source).meta["training_seconds"]
     recording = sum(store.record(one).meta["recording_seconds"] for one in trainings)
     ones = [one for role, one in request.inputs.items() if role.startswith("training.000.")]

@@ -1,14 +1,18 @@
 """New versions by hand: what `tamis ingest`, `tamis ingest --append` and `tamis relabel` do with their options."""
 
+import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from flows import resolve
+from flows.config import build
 from flows.ingest_examples import source_hints, source_settings
+from flows.report.tables import broken_rules_text, rows_text
 from flows.seeding import derived_seed
 from flows.step import Show, Step, run_step
-from storage.artifacts import Request
+from storage.artifacts import Request, canonical_json
 from storage.contract import Contract
 from storage.errors import ConflictError, NotFoundError
 from storage.files import check_name
@@ -23,7 +27,7 @@ OpenProgress = Callable[[int], AbstractContextManager[Show]]
 """Opens a display for a number of steps."""
 
 _TRIES = 10
-_OF_ROLES = ("features", "text", "label", "key", "split", "group", "clean_label", "image_shape")
+_OF_ROLES = ("features", "text", "label", "key", "split", "group", "clean_label", "image_shape", "image_fit")
 
 
 def ingest_location(store: Store, location: str, name: str, columns: Mapping[str, Any], progress: OpenProgress) -> str:
@@ -40,7 +44,7 @@ def ingest_location(store: Store, location: str, name: str, columns: Mapping[str
         One sentence with the version and the counts.
     """
     check_name(name)
-    source = Source(location=location, format=columns["source_format"])
+    source = _source(location, columns)
     request = Request(
         kind="dataset",
         settings={
@@ -48,7 +52,7 @@ def ingest_location(store: Store, location: str, name: str, columns: Mapping[str
             "source": source_settings(source, store.files),
             "columns": resolve.plain(_roles(columns)),
             "splits": resolve.plain(SplitFractions()),
-            "contract": resolve.plain(Contract(action=columns["on_bad_rows"] or "quarantine")),
+            "contract": _contract(columns, {}),
         },
         seed=derived_seed(columns["seed"] or 0, "splits"),
     )
@@ -62,7 +66,7 @@ def ingest_location(store: Store, location: str, name: str, columns: Mapping[str
     with progress(1) as show:
         run_step(store, step, None, show)
     counts = store.record(step.id).meta["counts"]
-    return _told(name, f"{store.version('dataset', name)}: {_counted(counts)}", counts)
+    return _told(name, f"{store.version('dataset', name)}: {rows_text(counts)}", counts)
 
 
 def append_location(store: Store, location: str, name: str, columns: Mapping[str, Any], progress: OpenProgress) -> str:
@@ -85,13 +89,11 @@ def append_location(store: Store, location: str, name: str, columns: Mapping[str
         ValueError: an option says something else than the first ingest.
         ConflictError: other writers kept publishing versions of this name.
     """
-    source = Source(location=location, format=columns["source_format"])
+    source = _source(location, columns)
 
     def step_on(newest: Version) -> Step:
         first = _first_ingest(store, newest)
-        contract = dict(first.settings["contract"])
-        if columns["on_bad_rows"] is not None:
-            contract["action"] = columns["on_bad_rows"]
+        contract = _contract(columns, first.settings["contract"])
         _check_repeated(name, first, columns)
         settings = {
             "append": str(first.settings["name"]),
@@ -105,7 +107,7 @@ def append_location(store: Store, location: str, name: str, columns: Mapping[str
 
     version = _publish_on(store, name, step_on, progress)
     counts = store.record(version.artifact).meta["appended"]
-    return _told(name, f"{version}: {_counted(counts)}, now {len(store.dataset(str(version)))} rows", counts)
+    return _told(name, f"{version}: {rows_text(counts)}, now {len(store.dataset(str(version)))} rows", counts)
 
 
 def relabel_examples(store: Store, name: str, location: str, by: str, why: str, progress: OpenProgress) -> str:
@@ -172,25 +174,45 @@ def _check_repeated(name: str, first: Request, columns: Mapping[str, Any]) -> No
     given = resolve.plain(_roles(columns))
     for option in _OF_ROLES:
         known = first.settings["columns"].get(option)
-        if columns[option] and given[option] != known:
+        if columns[option] and canonical_json(given[option]) != canonical_json(known):
             flag = f"--{option.replace('_', '-')}"
             raise ValueError(f"{flag} of data set {name!r} is {known}, not {given[option]}; leave it out with --append")
     if columns["seed"] is not None and derived_seed(columns["seed"], "splits") != first.seed:
         raise ValueError(f"data set {name!r} has drawn its splits with another --seed; leave it out with --append")
 
 
-def _counted(counts: Mapping[str, Any]) -> str:
-    return f"{counts['read']} rows read = {counts['kept']} kept + {counts['quarantined']} quarantined"
-
-
 def _told(name: str, sentence: str, counts: Mapping[str, Any]) -> str:
     """The sentence, with where to look at rows that were set aside."""
-    warnings = ", ".join(f"{rule} {number}" for rule, number in counts.get("warnings", {}).items())
-    sentence += f"; warned of: {warnings}" if warnings else ""
-    if not counts["quarantined"]:
-        return sentence
-    rules = ", ".join(f"{rule} {number}" for rule, number in counts["by_rule"].items())
-    return f'{sentence} ({rules}); see them with: tamis sql "SELECT * FROM quarantine.{name}"'
+    told = sentence + broken_rules_text(counts)
+    return f'{told}; see them with: tamis sql "SELECT * FROM quarantine.{name}"' if counts["quarantined"] else told
+
+
+def _source(location: str, columns: Mapping[str, Any]) -> Source:
+    if (columns["labels"] is None) != (columns["label_key"] is None):
+        raise ValueError("--labels and --label-key go together: the second file, and the column that joins it")
+    return Source(
+        location=location,
+        format=columns["source_format"],
+        labels=columns["labels"],
+        label_key=columns["label_key"],
+    )
+
+
+def _contract(columns: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The contract in a file, or else the known one, with the action of the options."""
+    raw = dict(known)
+    if columns["contract"] is not None:
+        path = Path(columns["contract"])
+        if not path.is_file():
+            raise NotFoundError(f"there is no contract file {path}")
+        try:
+            raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"contract {path} is not valid TOML: {error}") from None
+        raw = raw["contract"] if list(raw) == ["contract"] else raw
+    if columns["on_bad_rows"] is not None:
+        raw["action"] = columns["on_bad_rows"]
+    return resolve.plain(build(Contract, raw, "contract"))
 
 
 def _roles(columns: Mapping[str, Any]) -> Roles:
@@ -204,6 +226,7 @@ def _roles(columns: Mapping[str, Any]) -> Roles:
         group=columns["group"],
         clean_label=columns["clean_label"],
         image_shape=_shape(shape) if shape else None,
+        image_fit=columns["image_fit"] or "exact",
     )
 
 

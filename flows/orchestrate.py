@@ -50,7 +50,7 @@ def curate_and_train_flow(recipe: dict[str, Any] | str, store: str, overrides: l
 
     Args:
         recipe: a bundled recipe's name, the path of a recipe, or a recipe's plain values.
-        store: directory of the store.
+        store: directory or URL of the store.
         overrides: `key.path=value` changes to a recipe that is named.
 
     Returns:
@@ -59,7 +59,7 @@ def curate_and_train_flow(recipe: dict[str, Any] | str, store: str, overrides: l
     chosen = load_recipe(recipe, overrides or ()) if isinstance(recipe, str) else parse_recipe(recipe)
 
     def run(opened: Store, step: Step, plain: Mapping[str, Any] | None, _: Show) -> str:
-        return make_artifact(step.title, str(opened.root), step, plain)
+        return make_artifact(step.title, opened.location, step, plain)
 
     opened = Store.create(store)
     outcome = curate_and_train(opened, chosen, show_nothing, run)
@@ -81,7 +81,7 @@ def run_as_flow(store: Store, recipe: Recipe, show: Show) -> Outcome:
     steps = plan_run(recipe, store).steps
     missing = sum(not store.has(step.id) for step in steps)
     with showing(show):
-        report = curate_and_train_flow(recipe.to_json(), str(store.root))
+        report = curate_and_train_flow(recipe.to_json(), store.location)
     return Outcome(report=report, computed=missing, reused=len(steps) - missing)
 
 

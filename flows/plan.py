@@ -2,15 +2,19 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from flows import resolve
-from flows.config import LearnerConfig, Recipe, build, check_score_names
+from flows.config import LearnerConfig, Recipe, check_score_names
 from flows.ingest_examples import source_hints, source_settings
+from flows.plan_scores import ScorePlan, check_readable, section_ids, section_steps
+from flows.plan_training import training_request
 from flows.seeding import derived_seed
 from flows.step import Step
 from storage.artifacts import Request
 from storage.errors import NotFoundError
+from storage.growth import grown_from
+from storage.ingest.source import Source
 from storage.store import Store
 
 
@@ -20,6 +24,8 @@ class Plan:
 
     recipe: Recipe
     steps: tuple[Step, ...]
+    grown: str | None = None
+    """Id of the data set's newest version, where that grew from what the recipe itself makes and stands for it."""
 
     @property
     def report(self) -> Step:
@@ -34,6 +40,7 @@ class _Planner:
         self.recipe = recipe
         self.store = store
         self.steps: list[Step] = []
+        self.grown: str | None = None
 
     def add(self, module: str, title: str, request: Request, **further: Any) -> str:
         """Add a step unless an equal one is there; the artifact's id."""
@@ -42,9 +49,23 @@ class _Planner:
         return request.id
 
     def dataset(self) -> str:
-        """Ingest, then sample and plant noise where the recipe says so; the last one bears the name."""
+        """Ingest, then sample and plant noise where the recipe says so; the last one bears the name.
+
+        Where rows were appended to that one or its labels corrected since, the name's newest version stands for it.
+        """
         recipe = self.recipe
-        requests = [("ingest_examples", f"ingest {recipe.source.location}", ingest_request(recipe, self.store))]
+        hints: Mapping[str, Any] = {}
+        requests: list[tuple[str, str, Request]] = []
+        origin = "" if recipe.dataset is None else stored_dataset(recipe, recipe.dataset, self.store)
+        if recipe.source is not None:
+            hints = source_hints(recipe.source)
+            requests.append(
+                (
+                    "ingest_examples",
+                    f"ingest {recipe.source.location}",
+                    ingest_request(recipe, recipe.source, self.store),
+                )
+            )
         if recipe.limit is not None:
             requests.append(
                 (
@@ -53,7 +74,7 @@ class _Planner:
                     Request(
                         kind="dataset",
                         settings={"limit": recipe.limit},
-                        inputs={"dataset": requests[-1][2].id},
+                        inputs={"dataset": requests[-1][2].id if requests else origin},
                         seed=derived_seed(recipe.seed, "limit"),
                     ),
                 )
@@ -62,12 +83,17 @@ class _Planner:
             kind = resolve.noise(recipe.noise, "noise")
             settings = {"noise": {"method": recipe.noise["method"], **resolve.plain(kind)}}
             seed = derived_seed(recipe.seed, "noise")
-            inputs = {"dataset": requests[-1][2].id}
+            inputs = {"dataset": requests[-1][2].id if requests else origin}
             request = Request(kind="dataset", settings=settings, inputs=inputs, seed=seed)
             requests.append(("plant_noise", "plant wrong labels", request))
+        if not requests:
+            return origin
+        self.grown = grown_version(self.store, recipe.name, requests[-1][2].id)
+        if self.grown is not None:
+            return self.grown
         for number, (module, title, request) in enumerate(requests, start=1):
             publish = ("dataset", recipe.name) if number == len(requests) else None
-            self.add(module, title, request, publish=publish, hints=source_hints(recipe.source))
+            self.add(module, title, request, publish=publish, hints=hints)
         return requests[-1][2].id
 
     def training(self, name: str, dataset: str, replicate: int, selection: str | None) -> str:
@@ -80,25 +106,24 @@ class _Planner:
         title = f"train {name} on {where}, seed {replicate + 1} of {recipe.seeds}"
         return self.add("train_learner", title, request)
 
-    def scores(self, dataset: str) -> dict[str, str]:
-        """Every scorer of the recipe, and the data set's score columns side by side."""
+    def scores(self, dataset: str) -> tuple[dict[str, str], dict[str, str]]:
+        """Every scorer of the recipe; and with them the data set's score columns that there are already."""
         recipe = self.recipe
         columns: dict[str, str] = {}
-        for name, config in recipe.scorers.items():
-            settings, revision = resolve.described(
-                "scorer", {"method": config.method, **config.settings}, f"scorers.{name}"
-            )
-            inputs = {"dataset": dataset}
-            for replicate in range(recipe.seeds):
-                inputs[f"signals.{replicate:03d}"] = self.training(config.signals, dataset, replicate, None)
-            request = Request(kind="scores", settings={"scorer": settings}, inputs=inputs, revision=revision)
+        known = earlier_columns(self.store, recipe.name, dataset, list(recipe.scorers))
+        for name, config in sorted(recipe.scorers.items(), key=lambda one: one[1].signals is None):
+            plan = ScorePlan(recipe=recipe, store=self.store, name=name, config=config, known={**known, **columns})
+            request = plan.request(dataset)
+            for step in plan.steps_before(request, dataset):
+                self.add(step.module, step.title, step.request)
             columns[name] = self.add("score_examples", f"score {name}", request)
+        columns = {name: columns[name] for name in recipe.scorers}
+        shown = {**known, **columns}
         if columns:
-            shown = {**earlier_columns(self.store, recipe.name, dataset, columns), **columns}
             inputs = {"dataset": dataset, **{f"score.{name}": one for name, one in shown.items()}}
             request = Request(kind="scored", settings={"columns": shown}, inputs=inputs)
             self.add("assemble_scores", "assemble scores", request, publish=("scored", recipe.name))
-        return columns
+        return columns, shown
 
     def selection(self, dataset: str, columns: Mapping[str, str]) -> str | None:
         """The recipe's selection over the scores that its selector reads."""
@@ -115,9 +140,16 @@ class _Planner:
                     f"selection reads the score {name!r}; the recipe's scorers are {', '.join(columns) or 'none'}"
                 )
             inputs[f"score.{name}"] = columns[name]
+        asked: dict[str, Any] = {"selector": settings}
+        if config.signals is not None:
+            inputs["signals.000"] = next(section_ids(recipe, self.store, config.signals, dataset))
+            for step in section_steps(recipe, config.signals, dataset):
+                self.add(step.module, step.title, step.request)
+            names = recipe.signals[config.signals].names
+            asked |= {"names": dict(names)} if names else {}
         request = Request(
             kind="selection",
-            settings={"selector": settings},
+            settings=asked,
             inputs=inputs,
             seed=derived_seed(recipe.seed, "selection"),
             revision=revision,
@@ -158,66 +190,50 @@ def plan_run(recipe: Recipe, store: Store) -> Plan:
     planner = _Planner(recipe, store)
     for name, config in recipe.learners.items():
         training_request(recipe, config, where=f"learners.{name}", dataset="", replicate=0, selection=None)
-    _check_recorded(recipe)
+    check_readable(recipe, store)
     dataset = planner.dataset()
-    columns = planner.scores(dataset)
-    selection = planner.selection(dataset, columns)
+    columns, shown = planner.scores(dataset)
+    selection = planner.selection(dataset, shown)
     planner.report(dataset, columns, selection)
-    return Plan(recipe=recipe, steps=tuple(planner.steps))
+    return Plan(recipe=recipe, steps=tuple(planner.steps), grown=planner.grown)
 
 
-def _check_recorded(recipe: Recipe) -> None:
-    """Refuse scorers that read what their learner will not have recorded, before anything is trained."""
-    for name, config in recipe.scorers.items():
-        scorer = resolve.method("scorer", {"method": config.method, **config.settings}, f"scorers.{name}")
-        record = recipe.learners[config.signals].record
-        needed = [signal for signal in scorer.reads if signal != "label"]
-        for signal in needed:
-            if signal not in record:
-                raise ValueError(
-                    f"scorers.{name} reads the signal {signal!r}, which learners.{config.signals}.record "
-                    f"does not name; it has {', '.join(record) or 'none'}"
-                )
-            epoch, when = getattr(scorer, "epoch", None), record[signal]
-            if epoch is not None and not isinstance(when, str) and epoch not in when:
-                raise ValueError(
-                    f"scorers.{name} reads {signal!r} at epoch {epoch}, but learners.{config.signals}.record has "
-                    f"{', '.join(map(str, when))}"
-                )
+def stored_dataset(recipe: Recipe, reference: str, store: Store) -> str:
+    """Id of the stored data set that a recipe names instead of a source.
+
+    Raises:
+        NotFoundError: there is no such version.
+        ValueError: the recipe calls it by another name without making another of it, or it lacks labels.
+    """
+    version = store.version("dataset", reference)
+    if recipe.noise is None and recipe.limit is None and recipe.name != version.name:
+        raise ValueError(f"name must be {version.name!r}, the stored data set's own, got {recipe.name!r}")
+    if recipe.learners and not store.dataset(version.artifact).schema.classes:
+        raise ValueError(f"the learners {', '.join(recipe.learners)} need labels, and {version} has none")
+    return version.artifact
 
 
-def ingest_request(recipe: Recipe, store: Store) -> Request:
+def grown_version(store: Store, name: str, dataset: str) -> str | None:
+    """Id of a data set's newest version, if it grew from this one by appended rows or corrected labels."""
+    if name not in store.names("dataset"):
+        return None
+    newest = store.version("dataset", name).artifact
+    ancestors = (one.record.id for one in grown_from(store.artifacts, newest))
+    return newest if dataset in ancestors else None
+
+
+def ingest_request(recipe: Recipe, source: Source, store: Store) -> Request:
     """The data set as the source has it: identified by the source's content, not by its place."""
     return Request(
         kind="dataset",
         settings={
             "name": recipe.name,
-            "source": source_settings(recipe.source, store.files),
+            "source": source_settings(source, store.files),
             "columns": resolve.plain(recipe.columns),
             "splits": resolve.plain(recipe.splits),
             "contract": resolve.plain(recipe.contract),
         },
         seed=derived_seed(recipe.seed, "splits"),
-    )
-
-
-def training_request(
-    recipe: Recipe, config: LearnerConfig, *, where: str, dataset: str, replicate: int, selection: str | None
-) -> Request:
-    """One training; signals are recorded only where it sees everything, for there every example has them."""
-    from learners.training import Training
-
-    learner, revision = resolve.described("learner", {"method": config.method, **config.settings}, where)
-    model, _ = resolve.described("model", recipe.model, "model")
-    training = build(Training, {**recipe.training, **config.training}, "training")
-    record = {} if selection else {name: list(_epochs(when, training.epochs)) for name, when in config.record.items()}
-    inputs = {"dataset": dataset, **({"selection": selection} if selection else {})}
-    return Request(
-        kind="training",
-        settings={"learner": learner, "model": model, "training": resolve.plain(training), "record": record},
-        inputs=inputs,
-        seed=derived_seed(recipe.seed, "training", replicate),
-        revision=revision,
     )
 
 
@@ -247,9 +263,3 @@ def earlier_columns(store: Store, name: str, dataset: str, columns: Collection[s
                 continue
             kept[column] = artifact
     return kept
-
-
-def _epochs(when: tuple[int, ...] | Literal["every", "last"], last: int) -> tuple[int, ...]:
-    if when == "every":
-        return tuple(range(1, last + 1))
-    return (last,) if when == "last" else when

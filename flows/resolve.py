@@ -16,6 +16,7 @@ import msgspec
 from flows.config import build
 
 KINDS = {
+    "examiner": "curation.examiners",
     "scorer": "curation.scorers",
     "selector": "curation.selectors",
     "learner": "learners.methods",

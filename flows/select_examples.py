@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from flows import resolve
-from flows.score_examples import what_is_given
+from flows.signal_sources import unrecorded_signals, what_is_given
 from flows.step import Progress, Step
 from storage.store import Store
 from storage.values import Signals
@@ -19,6 +19,10 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
     dataset = store.dataset(request.inputs["dataset"])
     selector = resolve.method("selector", request.settings["selector"], "selection")
     signals = Signals(index=dataset.index("train"), arrays=what_is_given(dataset))
+    if "signals.000" in request.inputs:
+        have = store.record(request.inputs["signals.000"]).meta["signals"]
+        names = tuple(dict.fromkeys((*request.settings.get("names", {}), *have)))
+        signals = unrecorded_signals(store, dataset, request, names, None)
     scores = {
         role.removeprefix("score."): store.scores(artifact)
         for role, artifact in request.inputs.items()

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from flows import resolve
 from flows.config import LearnerConfig, Recipe, apply_overrides, parse_recipe
-from flows.plan import evaluation_request, training_request
+from flows.plan import evaluation_request
+from flows.plan_training import training_request
 from flows.report.tables import Row, with_error
 from flows.step import Step
 from learners.evaluate import mean_and_standard_error

@@ -76,12 +76,15 @@ def gc(delete: bool, grace_hours: float, root: str) -> None:
     from rich.console import Console
 
     from flows.report.upkeep import print_waste
+    from storage.roots import is_url
     from storage.store import Store
     from storage.sweep import Sweep
 
     sweep = Sweep(Store.open(root).files, grace_seconds=3600 * grace_hours)
     waste = list(sweep.remove()) if delete else sweep.find()
     print_waste(waste, Console(), removed=delete, grace_hours=grace_hours)
+    if is_url(root):
+        click.echo("No lock reaches other machines: let --grace-hours be longer than any step that runs there.")
 
 
 @click.command(short_help="Check the store against its records.")

@@ -12,10 +12,11 @@ from importlib import metadata
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from storage.artifacts import canonical_json
 from storage.dataset import Dataset
-from storage.schemas import SPLITS, DatasetSchema
+from storage.schemas import DatasetSchema
 from storage.store import Store
 from storage.versions import Version
 
@@ -71,15 +72,13 @@ def export_rows(store: Store, version: Version, *, dropped_too: bool = False) ->
         beside = _scored(store, record.meta["columns"], source)
     else:
         source, beside = store.dataset(version.artifact), None
-    splits = SPLITS if version.kind != "subset" else ("train",)
-    weight = None if version.kind != "subset" or dropped_too else _own("weight", source)
+    wanted = pl.lit(True)
+    if version.kind == "subset":
+        weight = pl.col(_own("weight", source))
+        wanted = weight.is_not_null() if dropped_too else weight > 0
 
     def blocks() -> Iterator[pl.DataFrame]:
-        for block in _blocks(source, beside):
-            found = block.filter(pl.col("split").is_in(splits))
-            found = found if weight is None else found.filter(pl.col(weight) > 0)
-            if len(found):
-                yield found
+        return (found for block in _blocks(source, beside) if len(found := block.filter(wanted)))
 
     return ExportRows(
         schema=_empty(source, beside).schema,
@@ -142,15 +141,22 @@ def _scored(store: Store, columns: Mapping[str, str], source: Dataset) -> pl.Dat
 
 def _blocks(source: Dataset, beside: pl.DataFrame | None) -> Iterator[pl.DataFrame]:
     """All rows of a data set in the order of its files, label layer and further columns joined on."""
-    stored = list(source.stored_types())
-    layer = source.layer()
-    for split_block in source.blocks(None, stored, ROWS_AT_A_TIME):
-        yield _joined(split_block, layer, beside)
+    layer = _layer(source)
+    for path in source.paths("examples"):
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(ROWS_AT_A_TIME):
+                yield _joined(pl.DataFrame(pl.from_arrow(batch)), layer, beside)
 
 
 def _empty(source: Dataset, beside: pl.DataFrame | None) -> pl.DataFrame:
     """A block without rows."""
-    return _joined(pl.DataFrame(schema=source.stored_types()), source.layer(), beside)
+    return _joined(pl.DataFrame(schema=source.stored_types()), _layer(source), beside)
+
+
+def _layer(source: Dataset) -> pl.DataFrame | None:
+    """The label layer, whole; None where there is none."""
+    paths = source.paths("labels")
+    return pl.read_parquet(paths, glob=False) if paths else None
 
 
 def _joined(block: pl.DataFrame, layer: pl.DataFrame | None, beside: pl.DataFrame | None) -> pl.DataFrame:
@@ -160,7 +166,7 @@ def _joined(block: pl.DataFrame, layer: pl.DataFrame | None, beside: pl.DataFram
     if beside is not None:
         block = block.join(beside, on="example_id", how="left", maintain_order="left")
     if "_corrected" in block.columns:
-        given = pl.col("label").alias("given_label")
-        block = block.with_columns(given, pl.coalesce("_corrected", pl.col("label").cast(block["_corrected"].dtype)).alias("label"))
-        block = block.drop("_corrected")
+        given = pl.col("label").cast(block["_corrected"].dtype)
+        corrected = pl.coalesce("_corrected", given).alias("label")
+        block = block.with_columns(pl.col("label").alias("given_label"), corrected).drop("_corrected")
     return block

@@ -178,7 +178,7 @@ def test_ingest_adds_up_and_points_to_the_quarantine(capsys, tmp_path):
 
 ERRORS = [
     (("run", "nope"), "there is no recipe named 'nope'"),
-    (("run", "digits", "--set", "scorers.el2n.method=el3n"), "there is no scorer 'el3n'; there are aum"),
+    (("run", "digits", "--set", "scorers.el2n.method=el3n"), "there is no scorer 'el3n'; there are"),
     (("run", "digits", "--set", "learners.plain.method=erm2"), "there is no learner 'erm2'; there are "),
     (("run", "digits", "--set", "name=../evil"), "cannot be a name"),
     (("run", "digits", "--set", "source.location=missing.csv"), "there is no file missing.csv"),
@@ -193,7 +193,7 @@ ERRORS = [
     (("show", "digits:nope"), "has no example 'digits:nope'"),
     (("sql", "SELECT * FROM scored.nope"), "nope"),
     (("sql", "DROP TABLE x"), "SELECT"),
-    (("methods", "nope"), "there is no method 'nope'; there are aum"),
+    (("methods", "nope"), "there is no method 'nope'; there are"),
     (("serve", "nope", "--cron", "0 3 * * *"), "there is no recipe named 'nope'"),
     (("ingest", "missing.parquet", "--name", "x"), "there is no file missing.parquet"),
     (("ingest", "README.md", "--name", "x"), "known formats are "),

@@ -211,3 +211,64 @@ def test_the_command_ends_with_an_error_that_names_the_first_difference(halved, 
 def test_a_copy_of_the_store_elsewhere_is_reproduced_too(halved, tmp_path):
     shutil.copytree(halved.root, tmp_path / "copy")
     assert all(check.difference is None for check in checks(Store.open(tmp_path / "copy")))
+
+
+def ingest_by_hand(*arguments: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert not stop.value.code
+
+
+@pytest.fixture
+def by_hand(tmp_path, monkeypatch, capsys) -> Store:
+    """A store with data set `x`: ingested with labels of a second file, then appended to, then corrected."""
+    monkeypatch.setenv("TAMIS_STORE", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.csv").write_text("id,x\n1,1.5\n2,2.5\n3,-1\n")
+    (tmp_path / "two.csv").write_text("id,x\n3,9.9\n4,4.5\n1,7\n")
+    (tmp_path / "kinds.csv").write_text("id,kind\n1,a\n2,b\n3,a\n4,b\n")
+    (tmp_path / "fix.csv").write_text("key,label\n1,b\n")
+    (tmp_path / "rules.toml").write_text("[columns.x]\nminimum = 0\n")
+    second = ("--labels", "kinds.csv", "--label-key", "id")
+    columns = ("--label", "kind", "--key", "id", "--features", "x", "--contract", "rules.toml")
+    ingest_by_hand("ingest", "one.csv", "--name", "x", *columns, *second)
+    ingest_by_hand("ingest", "two.csv", "--name", "x", "--append", *second)
+    ingest_by_hand("relabel", "x", "fix.csv", "--by", "ada", "--why", "looked")
+    capsys.readouterr()
+    return Store.open(tmp_path / "store")
+
+
+def test_ingests_appends_and_corrections_by_hand_are_reproduced(by_hand):
+    assert len(by_hand.dataset("x@3")) == 4
+    for version, artifacts in (("x@1", 1), ("x@2", 2), ("x@3", 3)):
+        assert [check.difference for check in checks(by_hand, version, "dataset")] == [None] * artifacts
+
+
+@pytest.mark.parametrize(("changed", "text"), [("two.csv", "id,x\n3,8\n"), ("kinds.csv", "id,kind\n1,b\n2,b\n")])
+def test_a_changed_file_behind_an_append_is_named(by_hand, tmp_path, changed, text):
+    (tmp_path / changed).write_text(text)
+    difference = checks(by_hand, "x@3", "dataset")[-1].difference
+    assert difference.startswith("data: the fingerprint of ")
+
+
+def test_files_behind_several_versions_are_found_where_they_have_moved(by_hand, tmp_path):
+    (tmp_path / "moved").mkdir()
+    names = ("fix.csv", "one.csv", "two.csv", "kinds.csv")
+    moved = [str((tmp_path / name).rename(tmp_path / "moved" / name)) for name in names]
+    with pytest.raises(SourceError, match="if the source has moved"):
+        checks(by_hand, "x@3", "dataset")
+    assert [check.difference for check in checks(by_hand, "x@3", "dataset", *moved)] == [None] * 3
+
+
+def test_a_record_whose_seed_was_changed_is_the_difference(halved):
+    edit_record(halved, "subset", lambda record: record["request"].update(seed=7))
+    difference = checks(halved)[-1].difference
+    assert difference.startswith("seed or settings: its record gives the id selection-")
+    assert "its seed (7), settings or inputs are not those it was made with" in difference
+
+
+def test_a_drawn_sample_is_reproduced(tmp_path):
+    source = write_table(tmp_path / "table.csv")
+    store = Store.create(tmp_path / "store")
+    curate_and_train(store, small_recipe(f"source.location={source}", "limit=20", *NO_TRAINING), show_nothing)
+    assert [check.difference for check in checks(store)] == [None] * 4

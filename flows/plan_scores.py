@@ -1,0 +1,227 @@
+"""Plan of a score: the signals it is computed from, and what it is asked for, all ids known before the work."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from curation.scorer import MergingScorer, Scorer
+from flows import resolve
+from flows.config import Recipe, ScorerConfig, build
+from flows.plan_training import training_request
+from flows.signal_sources import LABELS, check_has, source_of
+from flows.step import Step
+from storage.artifacts import Request
+from storage.growth import grown_from
+from storage.store import Store
+
+FINAL = ("logits",)
+"""Signals that a stored model gives of rows that it was not trained on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorePlan:
+    """One scorer of a recipe."""
+
+    recipe: Recipe
+    store: Store
+    name: str
+    config: ScorerConfig
+    known: Mapping[str, str]
+    """Ids of scores by name that a scorer may read: those of the recipe before it, and the data set's own columns."""
+
+    @property
+    def scorer(self) -> Scorer:
+        """The scorer with its settings."""
+        return scorer_of(self.name, self.config)
+
+    def request(self, dataset: str) -> Request:
+        """What the scores of a data set are: of all its rows alike, or with frozen ones where that was asked for."""
+        signals = next(self._signals(dataset))
+        again = self._request(dataset, signals)
+        if self.config.new_rows == "rerun" or self.store.has(again.id) or not self.store.has(dataset):
+            return again
+        for ancestor in grown_from(self.store.artifacts, dataset):
+            if ancestor.relabelled and "label" in self.scorer.reads:
+                return again
+            for before in self._signals(ancestor.record.id):
+                start = self._request(ancestor.record.id, before)
+                if self.store.has(start.id):
+                    stays = before if self.config.signals in self.recipe.learners else signals
+                    return self._request(dataset, stays, start.id)
+        return again
+
+    def steps_before(self, request: Request, dataset: str) -> Iterator[Step]:
+        """Steps that make the signals that a request names, given or stored ones left out."""
+        if self.config.signals is None:
+            return
+        if self.config.signals in self.recipe.learners:
+            if "earlier" not in request.inputs:
+                for replicate in range(self.recipe.seeds):
+                    title = f"train {self.config.signals} on everything, seed {replicate + 1} of {self.recipe.seeds}"
+                    yield Step(title=title, module="train_learner", request=self._training(dataset, replicate))
+        else:
+            yield from section_steps(self.recipe, self.config.signals, dataset)
+
+    def _request(self, dataset: str, signals: Mapping[str, str], earlier: str | None = None) -> Request:
+        described = {"method": self.config.method, **self.config.settings}
+        settings, revision = resolve.described("scorer", described, f"scorers.{self.name}")
+        asked: dict[str, Any] = {"scorer": settings}
+        section = self.recipe.signals.get(self.config.signals or "")
+        names = section.names if section is not None else {}
+        read = {name: names[name] for name in self.scorer.reads if name in names}
+        if read:
+            asked["names"] = read
+        inputs = {"dataset": dataset, **signals}
+        if earlier is not None:
+            asked["new_rows"], inputs["earlier"] = "frozen", earlier
+        return Request(kind="scores", settings=asked, inputs=inputs, revision=revision)
+
+    def _signals(self, dataset: str) -> Iterator[dict[str, str]]:
+        """Ids of what the scores of a data set are computed from; of given signals, then of those they extend."""
+        if self.config.signals is None:
+            yield {"score": self._score_read()}
+        elif self.config.signals in self.recipe.learners:
+            ids = [self._training(dataset, replicate).id for replicate in range(self.recipe.seeds)]
+            yield {f"signals.{replicate:03d}": one for replicate, one in enumerate(ids)}
+        else:
+            for one in section_ids(self.recipe, self.store, self.config.signals, dataset):
+                yield {"signals.000": one}
+
+    def _score_read(self) -> str:
+        """Id of the score that the scorer's setting `score` names."""
+        wanted = str(self.config.settings["score"])
+        if wanted not in self.known:
+            raise ValueError(
+                f"scorers.{self.name}.score names {wanted!r}; there are {', '.join(self.known) or 'none'} before it"
+            )
+        return self.known[wanted]
+
+    def _training(self, dataset: str, replicate: int) -> Request:
+        name = self.config.signals or ""
+        where, config = f"learners.{name}", self.recipe.learners[name]
+        return training_request(self.recipe, config, where=where, dataset=dataset, replicate=replicate, selection=None)
+
+
+def section_ids(recipe: Recipe, store: Store, name: str, dataset: str) -> Iterator[str]:
+    """Ids of the signals that a section stands for; of given ones, then of those they extend, newest first."""
+    section = recipe.signals[name]
+    if section.given is None:
+        yield examined_request(recipe, name, dataset).id
+        return
+    record = store.record(store.version("signals", section.given).artifact)
+    yield record.id
+    while "signals" in record.request.inputs:
+        record = store.record(record.request.inputs["signals"])
+        yield record.id
+
+
+def section_steps(recipe: Recipe, name: str, dataset: str) -> Iterator[Step]:
+    """The step that makes the signals of a section; none for given ones."""
+    if recipe.signals[name].method is not None:
+        request = examined_request(recipe, name, dataset)
+        yield Step(title=f"examine examples for {name}", module="examine_examples", request=request)
+
+
+def examined_request(recipe: Recipe, name: str, dataset: str) -> Request:
+    """What an examiner is asked for."""
+    section = recipe.signals[name]
+    settings, revision = resolve.described(
+        "examiner", {"method": section.method, **section.settings}, f"signals.{name}"
+    )
+    return Request(kind="signals", settings={"examiner": settings}, inputs={"dataset": dataset}, revision=revision)
+
+
+def scorer_of(name: str, config: ScorerConfig) -> Scorer:
+    """A recipe's scorer with its settings."""
+    scorer: Scorer = resolve.method("scorer", {"method": config.method, **config.settings}, f"scorers.{name}")
+    return scorer
+
+
+def check_readable(recipe: Recipe, store: Store) -> None:
+    """Refuse scorers that read what their signals will not have, before anything is computed.
+
+    Raises:
+        ValueError: a signal is not recorded, given or computed, or new rows cannot be frozen.
+        NotFoundError: there are no given signals of that name.
+    """
+    for name, config in recipe.scorers.items():
+        scorer = scorer_of(name, config)
+        needed = [signal for signal in scorer.reads if signal not in LABELS]
+        if ("score" in needed) != (config.signals is None):
+            reads = "another score, so signals have no effect" if "score" in needed else f"signals {', '.join(needed)}"
+            raise ValueError(f"scorers.{name} reads {reads}; see scorers.{name}.signals")
+        if config.signals is None:
+            if config.new_rows == "frozen":
+                raise ValueError(f'scorers.{name}.new_rows = "frozen" has no effect on a score of other scores')
+            continue
+        if config.signals in recipe.learners:
+            _check_recorded(recipe, name, config, scorer, needed)
+        else:
+            _check_section(recipe, store, name, config, needed)
+        if config.new_rows == "frozen":
+            _check_frozen(recipe, name, config, scorer)
+
+
+def _check_recorded(recipe: Recipe, name: str, config: ScorerConfig, scorer: Scorer, needed: list[str]) -> None:
+    record = recipe.learners[config.signals or ""].record
+    for signal in needed:
+        if signal not in record:
+            raise ValueError(
+                f"scorers.{name} reads the signal {signal!r}, which learners.{config.signals}.record "
+                f"does not name; it has {', '.join(record) or 'none'}"
+            )
+        epoch, when = getattr(scorer, "epoch", None), record[signal]
+        if epoch is not None and not isinstance(when, str) and epoch not in when:
+            raise ValueError(
+                f"scorers.{name} reads {signal!r} at epoch {epoch}, but learners.{config.signals}.record has "
+                f"{', '.join(map(str, when))}"
+            )
+
+
+def _check_section(recipe: Recipe, store: Store, name: str, config: ScorerConfig, needed: list[str]) -> None:
+    section = recipe.signals[config.signals or ""]
+    if section.given is not None:
+        record = store.record(store.version("signals", section.given).artifact)
+        for signal in needed:
+            check_has(record, signal, source_of(signal, section.names))
+        return
+    examiner = resolve.method("examiner", {"method": section.method, **section.settings}, f"signals.{config.signals}")
+    for signal in needed:
+        if source_of(signal, section.names) not in examiner.gives:
+            raise ValueError(
+                f"scorers.{name} reads the signal {signal!r}, and signals.{config.signals} ({section.method}) gives "
+                f"{', '.join(examiner.gives)}"
+            )
+
+
+def _check_frozen(recipe: Recipe, name: str, config: ScorerConfig, scorer: Scorer) -> None:
+    """Refuse to freeze what no stored model can tell of new rows."""
+    if config.signals in recipe.signals:
+        if not (isinstance(scorer, MergingScorer) and scorer.frozen_at_start):
+            raise ValueError(
+                f'scorers.{name}.new_rows = "frozen" has no effect: {config.method} extends its scores to new rows '
+                "anyway; leave it out"
+            )
+        return
+    if not (scorer.per_example and set(scorer.reads) <= {*FINAL, *LABELS}):
+        possible = ", ".join(one for one in resolve.available("scorer") if _reads_final(one))
+        raise ValueError(
+            f'scorers.{name}.new_rows = "frozen": {config.method} reads {", ".join(scorer.reads)} of the training '
+            f"itself, which new rows have not been in; of a stored model there are {possible}"
+        )
+    from learners.training import Training
+
+    training = {**recipe.training, **recipe.learners[config.signals or ""].training}
+    last = build(Training, training, "training").epochs
+    recorded = recipe.learners[config.signals or ""].record["logits"]
+    read = getattr(scorer, "epoch", None) or (last if isinstance(recorded, str) else max(recorded))
+    if read != last:
+        raise ValueError(
+            f'scorers.{name}.new_rows = "frozen" scores new rows by the stored models, which are of epoch {last}, '
+            f"but old rows are scored at epoch {read}; read epoch {last} for both"
+        )
+
+
+def _reads_final(method: str) -> bool:
+    kind = resolve.method_class("scorer", method)
+    return kind.per_example and "logits" in kind.reads and set(kind.reads) <= {*FINAL, *LABELS}

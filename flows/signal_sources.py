@@ -1,0 +1,113 @@
+"""Signals as a scorer wants them: from what learners recorded, examiners computed or a user brought."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from curation.softmax import softmax
+from storage.artifacts import Record, Request
+from storage.dataset import Dataset
+from storage.store import Store
+from storage.values import Array, Signals
+
+LABELS = ("label", "group")
+"""What scorers read that the data set itself has."""
+
+RECORDED = ("logits", "train_logits", "elr_targets", "feature_norm")
+"""Signals that scorers read at epochs; those not recorded by a learner are taken to be of one, the first."""
+
+LEAST_PROBABILITY = 1e-30
+"""What a probability of 0 counts as where its logarithm is taken: a loss of 69 nats."""
+
+
+def read_signals(store: Store, request: Request, names: tuple[str, ...]) -> Signals:
+    """Everything of these names that an artifact's inputs have of its data set's training split.
+
+    Args:
+        store: has the inputs.
+        request: names a data set, trainings or signals by `signals.*`, and `names`, if any, among its settings.
+        names: the signals wanted, such as `logits`; `label` and `group` come with the data set.
+    """
+    dataset = store.dataset(request.inputs["dataset"])
+    if "score" in request.inputs:
+        return unrecorded_signals(store, dataset, request, names, None)
+    sources = [request.inputs[role] for role in sorted(request.inputs) if role.startswith("signals.")]
+    given = what_is_given(dataset)
+    if store.record(sources[0]).kind == "training":
+        return store.signals(sources, names, given)
+    return unrecorded_signals(store, dataset, request, names, None)
+
+
+def unrecorded_signals(
+    store: Store, dataset: Dataset, request: Request, names: tuple[str, ...], earlier: Record | None
+) -> Signals:
+    """Given or examined signals of a data set, or of its new rows where `earlier` has the others.
+
+    Args:
+        store: has the signals.
+        dataset: all rows, or those new since the earlier signals.
+        request: of the scores.
+        names: the signals wanted.
+        earlier: signals of the rows that are left out; None leaves none out.
+    """
+    if "score" in request.inputs:
+        return _score_as_signal(store, dataset, request, earlier)
+    record = store.record(request.inputs["signals.000"])
+    sources = {name: source_of(name, request.settings.get("names", {})) for name in names if name not in LABELS}
+    for name, source in sources.items():
+        check_has(record, name, source)
+    index = dataset.index("train")
+    read = store.unrecorded(record.id, index, tuple(dict.fromkeys(sources.values())), earlier)
+    arrays, epochs = what_is_given(dataset), {}
+    for name, source in sources.items():
+        array = _meant(read[source], record.meta["signals"][source].get("holds", "numbers"), name)
+        if name in RECORDED:
+            array, epochs[name] = array[None, :, None], (1,)
+        arrays[name] = array
+    return Signals(index=index, arrays=arrays, epochs=epochs)
+
+
+def _score_as_signal(store: Store, dataset: Dataset, request: Request, earlier: Record | None) -> Signals:
+    """The values of another score as the signal `score`."""
+    scores = store.scores(request.inputs["score"], earlier)
+    return Signals(index=scores.index, arrays={**what_is_given(dataset), "score": scores.values})
+
+
+def source_of(name: str, names: Mapping[str, Any]) -> str:
+    """The array that is read as a signal."""
+    return str(names.get(name, name))
+
+
+def check_has(record: Record, name: str, source: str) -> None:
+    """Refuse signals without an array.
+
+    Raises:
+        ValueError: there is none of this name; the message lists those there are and how to name one.
+    """
+    have = list(record.meta["signals"])
+    if source not in have:
+        near = next((one for one in have if one.endswith(name.rpartition("_")[2])), have[0])
+        raise ValueError(
+            f"the signal {name!r} is wanted and {record.id} has {', '.join(have)}; say which array is read as it, "
+            f'such as names = {{ {name} = "{near}" }}'
+        )
+    holds = record.meta["signals"][source].get("holds", "numbers")
+    if holds == "numbers" and name.rpartition("_")[2] in ("probs", "logits"):
+        raise ValueError(
+            f"array {source!r} of {record.id} is read as {name!r}, but is neither probabilities nor logits; bring it "
+            f"under such a name, as in --take probs={source}"
+        )
+
+
+def what_is_given(dataset: Dataset) -> dict[str, Array]:
+    """`label` and `group` (N,) of the training split, as far as the data set has them."""
+    given = {"label": dataset.labels("train"), "group": dataset.groups("train")}
+    return {name: values for name, values in given.items() if values is not None}
+
+
+def _meant(array: Array, holds: str, name: str) -> Array:
+    """Logits from probabilities or the other way round, where the one is read as the other."""
+    if holds == "probs" and name.endswith("logits"):
+        return np.log(np.maximum(array, LEAST_PROBABILITY, dtype=np.float64))
+    return softmax(array) if holds == "logits" and name.endswith("probs") else array

@@ -1,0 +1,339 @@
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from flows import cli
+from flows.export_version import export_version
+from storage.artifacts import Request
+from storage.export import rows as rows_module
+from storage.export import target as target_module
+from storage.schemas import DatasetSchema, Feature
+from storage.store import Store
+from storage.values import Scores
+from tests.storage.houses import DATASET, ROWS, toy_selection, toy_store
+
+FORMATS = ("csv", "delta", "hf", "parquet", "webdataset")
+DIRECTORIES = ("delta", "hf", "webdataset")
+KEPT = ["toys:0", "toys:2", "toys:4"]
+
+
+def tamis(*arguments: str, capsys) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    captured = capsys.readouterr()
+    return int(stop.value.code or 0), captured.out, captured.err
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    """The toys, with a subset that keeps three, gives one the weight 2 and calls the last one a cat."""
+    store = toy_store(tmp_path / "store")
+    toy_selection(store, [1, 0, 2, 1], labels=[0, 1, 0, 0])
+    return store
+
+
+@pytest.fixture
+def images(tmp_path) -> tuple[Store, np.ndarray]:
+    """Nine grey images of 3 x 4 bytes, all kept, in blocks of two."""
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 12), dtype=np.uint8)
+    rows = pl.DataFrame(
+        {
+            "example_id": [f"toys:a.{row}" for row in range(9)],
+            "split": "train",
+            "label": [7, 3, 7] * 3,
+            "image": pl.Series(pixels),
+        }
+    )
+    schema = DatasetSchema(features=(Feature(name="image", kind="image", shape=(3, 4)),), classes=("3", "7"))
+    store = toy_store(tmp_path / "store", rows, schema)
+    toy_selection(store, [1.0] * 9)
+    return store, pixels.reshape(9, 3, 4)
+
+
+def read(to: str, place: Path) -> pl.DataFrame:
+    """An export as the tool that it is for reads it, in the order of its rows."""
+    if to == "parquet":
+        return pl.read_parquet(place)
+    if to == "csv":
+        return pl.read_csv(place)
+    if to == "delta":
+        import deltalake
+
+        return pl.DataFrame(deltalake.DeltaTable(place).to_pyarrow_table()).sort("example_id")
+    if to == "hf":
+        import datasets
+
+        found = datasets.load_from_disk(str(place))
+        frame = pl.DataFrame(found.with_format(None).to_list())
+        names = dict(enumerate(found.features["label"].names))
+        labelled = [name for name in ("label", "given_label") if name in frame.columns]
+        return frame.with_columns(pl.col(labelled).replace_strict(names, return_dtype=pl.String))
+    import webdataset
+
+    shards = sorted(map(str, place.glob("*.tar")))
+    samples = list(webdataset.WebDataset(shards, shardshuffle=False, empty_check=False))
+    return pl.DataFrame([json.loads(sample["json"]) for sample in samples])
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_subset_comes_back_with_weights_reasons_and_corrected_labels(store, tmp_path, to):
+    told = export_version(store, "toys-clean@1", to=to, output=tmp_path / "out")
+    assert told == f"subset toys-clean@1: 3 rows written to {tmp_path / 'out'} as {to}"
+    frame = read(to, tmp_path / "out")
+    assert frame["example_id"].to_list() == KEPT
+    assert frame["weight"].to_list() == [1.0, 2.0, 1.0]
+    assert frame["reason"].to_list() == ["kept"] * 3
+    assert frame["label"].to_list() == ["cat", "cat", "cat"]
+    assert frame["given_label"].to_list() == ["cat", "cat", "dog"]
+    assert frame["size"].to_list() == [1.0, 3.0, 5.0]
+    assert frame["fur"].to_list() == ["long"] * 3
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_dropped_rows_come_too_when_all_are_asked_for(store, tmp_path, to):
+    export_version(store, "toys-clean@1", to=to, output=tmp_path / "out", dropped_too=True)
+    frame = read(to, tmp_path / "out")
+    assert frame["example_id"].to_list() == ["toys:0", "toys:1", "toys:2", "toys:4"]
+    assert frame["weight"].to_list() == [1.0, 0.0, 2.0, 1.0]
+
+
+def test_a_data_set_comes_back_whole(store, tmp_path):
+    told = export_version(store, "toys@1", to="parquet", output=tmp_path / "toys.parquet")
+    assert told.startswith("dataset toys@1: 5 rows")
+    assert pl.read_parquet(tmp_path / "toys.parquet").equals(ROWS)
+
+
+def test_a_scored_version_has_its_scores(store, tmp_path):
+    index = store.dataset("toys").index("train")
+    values = np.array([0.1, 0.2, 0.3, 0.4])
+    scores = Scores(
+        index=index, values=values, high_means="hard", standard_error=values / 10, columns={"flag": values > 0.2}
+    )
+    request = Request(kind="scores", settings={})
+    store.write_scores(request, scores, {"scorer": "x"})
+    scored = Request(kind="scored", settings={})
+    with store.write(scored) as draft:
+        draft.meta.update({"dataset": DATASET.id, "columns": {"el2n": request.id, "size": request.id}})
+    store.publish("scored", "toys", scored.id)
+    export_version(store, "toys", to="parquet", output=tmp_path / "out", kind="scored")
+    frame = pl.read_parquet(tmp_path / "out")
+    assert frame["el2n"].to_list() == [0.1, 0.2, 0.3, None, 0.4]
+    assert frame["el2n_flag"].to_list() == [False, False, True, None, True]
+    assert frame["size"].to_list() == ROWS["size"].to_list()
+    assert frame["tamis_size"].to_list() == frame["el2n"].to_list()
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_images_come_back_byte_for_byte_in_the_target_s_own_types(images, tmp_path, monkeypatch, to):
+    monkeypatch.setattr(rows_module, "ROWS_AT_A_TIME", 2)
+    store, pixels = images
+    place = tmp_path / "out"
+    export_version(store, "toys-clean", to=to, output=place)
+    if to == "webdataset":
+        import PIL.Image
+
+        with tarfile.open(place / "rows-000000.tar") as tar:
+            names = tar.getnames()
+            assert names[:3] == [f"000000000.{one}" for one in ("cls", "json", "png")]
+            found = [
+                np.asarray(PIL.Image.open(io.BytesIO(tar.extractfile(f"{row:09d}.png").read()))) for row in range(9)
+            ]
+            classes = [int(tar.extractfile(f"{row:09d}.cls").read()) for row in range(9)]
+        assert classes == [1, 0, 1] * 3
+    elif to == "hf":
+        import datasets
+
+        loaded = datasets.load_from_disk(str(place))
+        assert loaded.features["image"] == datasets.Array2D((3, 4), "uint8")
+        assert loaded.features["label"] == datasets.ClassLabel(names=["3", "7"])
+        assert loaded["label"][:] == [1, 0, 1] * 3
+        found = loaded.with_format("numpy")["image"][:]
+    elif to == "delta":
+        found = [np.frombuffer(one, np.uint8).reshape(3, 4) for one in read(to, place)["image"]]
+    elif to == "csv":
+        found = [np.array(json.loads(one)).reshape(3, 4) for one in read(to, place)["image"]]
+    else:
+        frame = read(to, place)
+        assert frame.schema["image"] == pl.Array(pl.UInt8, 12)
+        assert frame["label"].to_list() == [7, 3, 7] * 3
+        found = frame["image"].to_numpy().reshape(-1, 3, 4)
+    np.testing.assert_array_equal(np.stack(list(found)), pixels)
+
+
+def test_an_image_that_png_has_no_mode_for_is_an_array(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 12), dtype=np.uint8)
+    rows = pl.DataFrame(
+        {"example_id": ["toys:a", "toys:b"], "split": "train", "label": [None, "x"], "image": pl.Series(pixels)}
+    )
+    schema = DatasetSchema(features=(Feature(name="image", kind="image", shape=(2, 3, 2)),), classes=("x",))
+    store = toy_store(tmp_path / "store", rows, schema)
+    export_version(store, "toys", to="webdataset", output=tmp_path / "out")
+    with tarfile.open(tmp_path / "out" / "rows-000000.tar") as tar:
+        assert "000000000.cls" not in tar.getnames()
+        assert tar.extractfile("000000001.cls").read() == b"0"
+        found = np.load(io.BytesIO(tar.extractfile("000000001.npy").read()))
+    np.testing.assert_array_equal(found, pixels[1].reshape(2, 3, 2))
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_subset_that_keeps_nothing_is_an_export_without_rows(tmp_path, to):
+    store = toy_store(tmp_path / "store")
+    toy_selection(store, [0, 0, 0, 0])
+    told = export_version(store, "toys-clean", to=to, output=tmp_path / "out")
+    assert "0 rows" in told
+    if to == "hf":
+        import datasets
+
+        assert len(datasets.load_from_disk(str(tmp_path / "out"))) == 0
+    else:
+        assert len(read(to, tmp_path / "out")) == 0
+
+
+@pytest.mark.parametrize("to", ["parquet", "hf", "webdataset", "delta"])
+def test_every_format_but_csv_says_where_its_rows_are_from(store, tmp_path, to):
+    place = tmp_path / "out"
+    version = store.publish("subset", "toys-named", store.version("subset", "toys-clean").artifact, {"name": "toys"})
+    export_version(store, str(version), to=to, output=place)
+    if to == "parquet":
+        card = json.loads(pq.read_metadata(place).metadata[b"tamis"])
+    elif to == "delta":
+        import deltalake
+
+        card = json.loads(deltalake.DeltaTable(place).metadata().description)
+    else:
+        card = json.loads((place / "tamis.json").read_text())
+    assert card["version"] == "toys-named@1"
+    assert card["artifact"] == version.artifact
+    assert card["dataset"] == DATASET.id
+    assert card["classes"] == ["cat", "dog"]
+    # printf '{"name":"toys"}' | sha256sum
+    assert card["recipe_sha256"] == "7e3efe3fcfd1b4eec05fa47ea85ec440576d61664ef680c34305e118f1f1f25b"
+    if to == "hf":
+        assert "toys-named@1" in (place / "README.md").read_text()
+
+
+def test_a_label_layer_lies_over_the_rows(tmp_path):
+    store = toy_store(tmp_path / "store")
+    request = Request(kind="dataset", settings={"name": "toys", "fixed": True}, inputs={"dataset": DATASET.id})
+    old = store.record(DATASET.id)
+    with store.write(request) as draft:
+        draft.share(old.files)
+        layer = ROWS.select("example_id", pl.lit("dog").alias("label"))
+        draft.add_table("labels", layer)
+        draft.meta.update(old.meta)
+    store.publish("dataset", "toys", request.id)
+    export_version(store, "toys@2", to="csv", output=tmp_path / "out.csv")
+    assert read("csv", tmp_path / "out.csv")["label"].to_list() == ["dog"] * 5
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_what_is_there_stays_until_it_may_be_replaced(store, tmp_path, to):
+    place = tmp_path / "out"
+    place.mkdir()
+    (place / "thesis.tex").write_text("mine")
+    with pytest.raises(ValueError, match="out exists; --replace writes over it"):
+        export_version(store, "toys-clean", to=to, output=place)
+    assert (place / "thesis.tex").read_text() == "mine"
+    export_version(store, "toys-clean", to=to, output=place, replace=True)
+    assert len(read(to, place)) == 3
+    export_version(store, "toys-clean", to="csv", output=place, replace=True)
+    assert len(read("csv", place)) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_an_empty_directory_is_a_place(store, tmp_path, to):
+    (tmp_path / "out").mkdir()
+    export_version(store, "toys-clean", to=to, output=tmp_path / "out")
+    assert len(read(to, tmp_path / "out")) == 3
+
+
+@pytest.mark.parametrize("where", ["store/out", "store", ".", "store/../store/artifacts/x"])
+def test_a_place_in_or_around_the_store_is_refused(store, tmp_path, where):
+    with pytest.raises(ValueError, match="an export goes outside"):
+        export_version(store, "toys-clean", to="csv", output=tmp_path / where, replace=True)
+    assert Store.open(tmp_path / "store").names("subset") == ["toys-clean"]
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_an_export_that_fails_leaves_nothing(store, tmp_path, monkeypatch, to):
+    (tmp_path / "out").mkdir()
+
+    def broken(*_: object) -> None:
+        raise OSError("disk gone")
+
+    monkeypatch.setattr(target_module, "_put", broken)
+    with pytest.raises(OSError, match="disk gone"):
+        export_version(store, "toys-clean", to=to, output=tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_killed_export_leaves_the_old_one_in_its_place(store, tmp_path):
+    place = tmp_path / "out.csv"
+    export_version(store, "toys-clean", to="csv", output=place)
+    before = place.read_bytes()
+    script = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from flows.export_version import export_version\n"
+        "from storage.export import target\n"
+        "from storage.store import Store\n"
+        "target._put = lambda *_: os._exit(9)\n"
+        "export_version(Store.open(sys.argv[1]), 'toys', to='csv', output=Path(sys.argv[2]), replace=True)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(store.root), str(place)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        check=False,
+    )
+    assert done.returncode == 9
+    assert place.read_bytes() == before
+    assert len([path for path in tmp_path.iterdir() if path.name.endswith(".partial")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("to", "package", "extra"),
+    [("hf", "datasets", "hf"), ("webdataset", "webdataset", "webdataset"), ("delta", "deltalake", "delta")],
+)
+def test_a_missing_package_is_named_with_the_line_that_installs_it(store, tmp_path, monkeypatch, to, package, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ValueError, match=rf"pip install 'tamis\[{extra}\]'"):
+        export_version(store, "toys-clean", to=to, output=tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("toys-clean@1", "--to", "avro"), "there is no export format 'avro'; there are csv, delta, hf, parquet"),
+        (("nothing@1", "--to", "csv"), "there is no dataset named 'nothing'"),
+        (("toys-clean@9", "--to", "csv"), "'toys-clean' has no version 9"),
+        (("toys@1", "--to", "csv", "--all"), "drops no rows; leave out --all"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_sentence(store, tmp_path, capsys, arguments, sentence):
+    place = tmp_path / "out"
+    code, out, err = tamis("export", *arguments, "--output", str(place), "--store", str(store.root), capsys=capsys)
+    assert (code, out) == (1, "")
+    assert sentence in err
+    assert len(err.splitlines()) == 1
+    assert not place.exists()
+
+
+def test_the_command_tells_what_it_wrote(store, tmp_path, capsys):
+    place = tmp_path / "new" / "out.parquet"
+    code, out, _ = tamis(
+        "export", "toys-clean@1", "--to", "parquet", "--output", str(place), "--store", str(store.root), capsys=capsys
+    )
+    assert (code, out) == (0, f"subset toys-clean@1: 3 rows written to {place} as parquet\n")
+    assert pl.read_parquet(place)["example_id"].to_list() == KEPT
