@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from flows.command_options import QueryCommand, store_option
+from flows.export_command import export
 from flows.signal_commands import ingest_signals
 from flows.version_commands import COMMANDS
 
@@ -288,7 +289,7 @@ def methods(name: str | None) -> None:
         print_method(name, Console())
 
 
-for command in (*COMMANDS, ingest_signals):
+for command in (*COMMANDS, ingest_signals, export):
     tamis.add_command(command)
 
 

@@ -11,7 +11,6 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 
 from curation.neighbors import embedding_of
 from curation.ranks import by_id
@@ -38,6 +37,8 @@ def fit(embedding: NDArray[np.floating], belongs: NDArray[np.bool_], penalty: fl
     """
     if belongs.all() or not belongs.any():
         raise ValueError(f"{int(belongs.sum())} of {len(belongs)} labelled examples are of the target; both are needed")
+    from sklearn.linear_model import LogisticRegression
+
     model = LogisticRegression(C=1 / penalty, max_iter=MAX_ITERATIONS)
     model.fit(embedding.astype(np.float64), belongs)
     if model.n_iter_[0] >= MAX_ITERATIONS:

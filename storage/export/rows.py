@@ -64,6 +64,7 @@ def export_rows(store: Store, version: Version, *, dropped_too: bool = False) ->
     if dropped_too and version.kind != "subset":
         raise ValueError(f"{version} is a {version.kind}, which drops no rows; leave out --all")
     record = store.record(version.artifact)
+    beside: pl.DataFrame | None
     if version.kind == "subset":
         source = store.dataset(record.request.inputs["dataset"])
         beside = _selected(store, version.artifact, source)

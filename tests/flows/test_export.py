@@ -188,14 +188,13 @@ def test_an_image_that_png_has_no_mode_for_is_an_array(tmp_path):
 def test_a_subset_that_keeps_nothing_is_an_export_without_rows(tmp_path, to):
     store = toy_store(tmp_path / "store")
     toy_selection(store, [0, 0, 0, 0])
-    told = export_version(store, "toys-clean", to=to, output=tmp_path / "out")
-    assert "0 rows" in told
     if to == "hf":
-        import datasets
-
-        assert len(datasets.load_from_disk(str(tmp_path / "out"))) == 0
-    else:
-        assert len(read(to, tmp_path / "out")) == 0
+        with pytest.raises(ValueError, match="toys-clean@1 has no rows to export"):
+            export_version(store, "toys-clean", to=to, output=tmp_path / "out")
+        assert [path.name for path in tmp_path.iterdir()] == ["store"]
+        return
+    assert "0 rows" in export_version(store, "toys-clean", to=to, output=tmp_path / "out")
+    assert len(read(to, tmp_path / "out")) == 0
 
 
 @pytest.mark.parametrize("to", ["parquet", "hf", "webdataset", "delta"])

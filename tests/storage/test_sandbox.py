@@ -1,7 +1,7 @@
 import hashlib
-import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -337,12 +337,16 @@ def test_any_text_in_quotes_comes_back_as_it_is(world: World, text: str) -> None
 
 
 def test_no_query_leaves_anything_behind(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    outside = Path(os.environ.get("TMPDIR", "/tmp"))
-    before = {path.name for path in outside.glob("tamis-sql-*")}
+    made = []
+    real = tempfile.mkdtemp
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda *given, **named: made.append(real(*given, **named)) or made[-1])
     world.ask("SELECT * FROM dataset.toy")
     with pytest.raises(QueryError):
         world.ask("SELECT nothing FROM dataset.toy")
-    assert {path.name for path in outside.glob("tamis-sql-*")} <= before
+    assert made
+    assert not any(Path(one).exists() for one in made)
+    assert not list(tmp_path.glob("tamis-sql-*"))
 
 
 def test_importing_storage_does_not_load_duckdb() -> None:

@@ -21,11 +21,11 @@ def write(rows: ExportRows, target: Path) -> int:
     """Write all rows; their number.
 
     Raises:
-        ValueError: `datasets` is not installed.
+        ValueError: `datasets` is not installed, or there are no rows.
     """
     try:
-        import datasets
-        from datasets.arrow_writer import ArrowWriter
+        import datasets  # type: ignore[import-untyped]
+        from datasets.arrow_writer import ArrowWriter  # type: ignore[import-untyped]
     except ImportError:
         raise ValueError("--to hf needs Hugging Face datasets: pip install 'tamis[hf]'") from None
     target.mkdir()
@@ -37,7 +37,9 @@ def write(rows: ExportRows, target: Path) -> int:
             writer.write_batch(_columns(block, rows, features, datasets))
             written += len(block)
         writer.finalize()
-    whole = datasets.Dataset.from_file(str(arrow)) if written else _nothing(features, datasets)
+    if not written:
+        raise ValueError(f"{rows.card['version']} has no rows to export, and datasets saves no empty data set")
+    whole = datasets.Dataset.from_file(str(arrow))
     quiet = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
@@ -54,10 +56,6 @@ def write(rows: ExportRows, target: Path) -> int:
     (target / "tamis.json").write_text(card, encoding="utf-8")
     (target / "README.md").write_text(_readme(rows, card), encoding="utf-8")
     return written
-
-
-def _nothing(features: Any, datasets: Any) -> Any:
-    return datasets.Dataset.from_dict({name: [] for name in features}, features)
 
 
 def _features(rows: ExportRows, datasets: Any) -> Any:

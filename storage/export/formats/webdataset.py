@@ -30,7 +30,7 @@ def write(rows: ExportRows, target: Path) -> int:
     """
     try:
         import PIL.Image
-        import webdataset
+        import webdataset  # type: ignore[import-untyped]
     except ImportError:
         raise ValueError("--to webdataset needs webdataset and Pillow: pip install 'tamis[webdataset]'") from None
     if len(rows.image_shapes) > 1:
