@@ -89,7 +89,7 @@ def fill_signals(
             not what its name says or does not fit the data set's classes, or does not fit the earlier ones.
     """
     header = reader.columns(location)
-    named = _id_column(list(header.columns), location)
+    named = _id_column(list(header.columns), dataset, location)
     taken = _taken(header.columns, named, wish, location)
     classes = dataset.schema.classes
     order = {one.name: _class_order(one, classes, wish, location) for one in taken if one.holds != "numbers"}
@@ -104,7 +104,7 @@ def fill_signals(
             first = block.rejected[0]
             raise SourceError(f"{reader.PLACE} {first.source_row} of {location} is broken: {first.rule}; correct it")
         ids = block.frame[named].cast(pl.String)
-        if named == "key":
+        if named != "example_id":
             ids = pl.select(pl.concat_str(pl.lit(f"{rows.name}:"), ids)).to_series()
         kept = rows.take(ids)
         read, other = read + len(ids), other + len(ids) - len(kept)
@@ -216,12 +216,16 @@ class _Rows:
             )
 
 
-def _id_column(columns: list[str], location: str) -> str:
-    found = [name for name in _IDS if name in columns]
+def _id_column(columns: list[str], dataset: Dataset, location: str) -> str:
+    """The column that tells the rows apart: ids, keys, or the one that the data set was ingested with as its key."""
+    own = dataset.record.request.settings.get("columns", {}).get("key")
+    found = [name for name in _IDS if name in columns] or [name for name in columns if name == own]
     if len(found) == 1:
         return found[0]
+    further = f", or {own!r}, the data set's own key" if own else ""
     raise SourceError(
-        f"{location} needs one column 'example_id' (such as reviews:17) or 'key' (17); it has {', '.join(columns)}"
+        f"{location} needs one column 'example_id' (such as reviews:17) or 'key' (17){further}; "
+        f"it has {', '.join(columns)}"
     )
 
 

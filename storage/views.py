@@ -4,6 +4,7 @@ A view joins one leading table with tables that have at most one row per example
 table of which a query reads no column is left out, and costs nothing.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -178,7 +179,8 @@ class Views:
             scores = self._artifacts.record(artifact)
             part = self._part(f"s{number}", scores, "scores")
             others.append(part)
-            chosen += _score_columns(part, name, has_error=bool(scores.meta.get("has_standard_error")))
+            has_error = bool(scores.meta.get("has_standard_error"))
+            chosen += _score_columns(part, name, schema.classes, has_error=has_error)
             if scores.table("frozen"):
                 frozen = self._part(f"f{number}", scores, "frozen")
                 others.append(frozen)
@@ -246,13 +248,26 @@ def _chosen(columns: Iterable[Column], names: Sequence[str]) -> list[Column]:
     return [by_name[name] for name in names if name in by_name]
 
 
-def _score_columns(part: Part, name: str, *, has_error: bool) -> list[Column]:
-    """A scorer's value as `name`, its standard error as `name_se`, each further column as `name_column`."""
+def _score_columns(part: Part, name: str, classes: Sequence[str], *, has_error: bool) -> list[Column]:
+    """A scorer's value as `name`, its standard error as `name_se`, each further column as `name_column`.
+
+    A suggested label is shown as the class itself, a whole number where every class is one.
+    """
     names = {"value": name}
     if has_error:
         names["standard_error"] = f"{name}_se"
     names |= {one: f"{name}_{one}" for one in part.columns if one not in ("example_id", "value", "standard_error")}
-    return [Column(name=shown, sql=part.column(one), reads=(part.alias,)) for one, shown in names.items()]
+    sql = {one: part.column(one) for one in names}
+    if "suggested_label" in sql and classes:
+        sql["suggested_label"] = _class_at(sql["suggested_label"], classes)
+        if all(re.fullmatch("-?[0-9]{1,18}", one) for one in classes):
+            sql["suggested_label"] = f"CAST({sql['suggested_label']} AS BIGINT)"
+    return [Column(name=shown, sql=sql[one], reads=(part.alias,)) for one, shown in names.items()]
+
+
+def _class_at(position: str, classes: Sequence[str]) -> str:
+    """The class at a position, as an expression."""
+    return f"list_extract([{', '.join(map(quoted_text, classes))}], {position} + 1)"
 
 
 def _frozen_column(scores: Part, frozen: Part, name: str) -> Column:
@@ -267,8 +282,7 @@ def _relabelling(columns: Iterable[Column], classes: Sequence[str]) -> list[Colu
     given = next((column for column in columns if column.name == "label"), None)
     if given is None or not classes:
         return []
-    names = ", ".join(quoted_text(name) for name in classes)
-    corrected = f"list_extract([{names}], s.label + 1)"
+    corrected = _class_at("s.label", classes)
     changed = f"(s.label IS NOT NULL AND {corrected} IS DISTINCT FROM CAST({given.sql} AS VARCHAR))"
     reads = ("s", *given.reads)
     return [

@@ -59,6 +59,12 @@ def test_an_equal_object_is_read_once_and_another_is_the_next_version(store):
     assert str(ingest_signals(store, "toys", "probs", given(probs=PROBS[:, ::-1].copy()))) == "probs@2"
 
 
+def test_the_key_may_bear_the_name_that_it_has_in_the_data_set(store):
+    order = np.array([3, 0, 5, 1, 4, 2])
+    ingest_signals(store, "toys", "probs", {"id": order, "probs": PROBS[order]})
+    assert np.array_equal(read_back(store, "probs", "probs"), PROBS)
+
+
 def test_columns_of_probabilities_follow_the_classes_named(store):
     turned = {"key": np.arange(6), "probs": PROBS[:, [2, 0, 1]]}
     ingest_signals(store, "toys", "probs", turned, wish=Wish(classes=("c", "a", "b")))
@@ -145,7 +151,8 @@ def test_scorers_that_read_logits_take_the_logarithm_of_probabilities(store):
         "issues": {"method": "confident_learning", "signals": "mine"},
     }
     run(store, with_scorers(scorers, {"logits": "probs", "oof_probs": "probs"}))
-    rows = store.sql("SELECT loss, el2n, issues FROM scored.toys ORDER BY example_id")
+    rows = store.sql("SELECT * FROM scored.toys ORDER BY example_id")
+    assert rows["issues_suggested_label"].to_list() == ["a", "b", "b", "a", "c", "c"]
     labels = np.array([0, 1, 1, 0, 2, 2])
     own = PROBS[np.arange(6), labels]
     assert rows["loss"].to_numpy() == pytest.approx(-np.log(own))

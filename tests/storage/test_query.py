@@ -172,7 +172,7 @@ def test_scores_stand_beside_their_example_and_are_null_outside_the_training_spl
     assert answer["el2n"].to_list() == [0.0, 0.1, 0.2, 0.3, None, None]
     assert answer["el2n_se"].to_list() == [0.01, 0.04, 0.02, 0.03, None, None]
     assert answer["noise"].to_list() == [9.0, 8.0, 7.0, 6.0, None, None]
-    assert answer["noise_suggested_label"].to_list() == [0, 1, 1, 0, None, None]
+    assert answer["noise_suggested_label"].to_list() == ["cat", "dog", "dog", "cat", None, None]
 
 
 @pytest.mark.parametrize(
