@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.artifacts import Artifacts, File, Record
-from storage.checkpoints import from_bytes
+from storage.checkpoints import Checkpoints
 from storage.errors import CorruptError, TamisError
 from storage.files import PRIVATE_PATTERN, TEMPORARY, Files
 from storage.sealed import unsealed
@@ -222,11 +222,9 @@ class _Checker:
                 yield _leftover(path, "is the state of a training that has ended")
             elif not self._quick:
                 try:
-                    from_bytes(self._files.read(path))
-                except FileNotFoundError:
-                    continue
-                except CorruptError as error:
-                    yield _damage(path, str(error), "remove it; the training then starts anew")
+                    Checkpoints(self._files).load(name)
+                except CorruptError:
+                    yield _damage(path, "is not what was written", "remove it; the training then starts anew")
 
     def notes(self) -> Iterator[Finding]:
         """Whether what runs and sources are remembered by can be read."""

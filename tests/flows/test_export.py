@@ -1,6 +1,9 @@
 import io
 import json
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -21,6 +24,7 @@ from storage.store import Store
 from storage.values import Scores
 from tests.storage.houses import DATASET, ROWS, toy_selection, toy_store
 
+PAGE = (Path(__file__).parents[2] / "docs" / "handover.md").read_text(encoding="utf-8")
 FORMATS = ("csv", "delta", "hf", "parquet", "webdataset")
 DIRECTORIES = ("delta", "hf", "webdataset")
 KEPT = ["toys:0", "toys:2", "toys:4"]
@@ -336,3 +340,28 @@ def test_the_command_tells_what_it_wrote(store, tmp_path, capsys):
     )
     assert (code, out) == (0, f"subset toys-clean@1: 3 rows written to {place} as parquet\n")
     assert pl.read_parquet(place)["example_id"].to_list() == KEPT
+
+
+def test_the_scripts_and_commands_of_the_page_work(finished, tmp_path, monkeypatch, capsys):
+    shutil.copytree(finished[0].root, tmp_path / "tamis-store")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TAMIS_STORE", raising=False)
+    scripts = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert len(scripts) == 3
+    for script in scripts:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == "torch.Size([128, 10])\n"
+    commands = re.findall(r"^\$ tamis (.*)$", PAGE, flags=re.MULTILINE)
+    assert {to for command in commands for to in re.findall(r"--to (\w+)", command)} == set(FORMATS)
+    for command in commands:
+        assert tamis(*shlex.split(command), capsys=capsys)[0] == 0
+    record = finished[0].record(finished[0].version("subset", "digits-clean@1").artifact)
+    assert pq.read_metadata(tmp_path / "digits-clean.parquet").num_rows == record.meta["kept"]
+    assert len(pl.read_csv(tmp_path / "digits-clean.csv")) == record.rows("selection")

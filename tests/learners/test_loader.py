@@ -194,6 +194,19 @@ def test_redrawn_epochs_are_uniform_draws_without_repeats():
     assert np.abs(counts - 600).max() < 103
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"rule": "rs3"}, "rule must be one of redrawn, dealt, got 'rs3'"),
+        ({"fraction": 0}, r"fraction must be in \(0, 1\], got 0"),
+        ({"seed": -2}, "seed must be at least 0, got -2"),
+    ],
+)
+def test_a_schedule_out_of_range_is_named(change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Schedule(**{"rule": "dealt", "fraction": 0.5, "seed": 0, **change})
+
+
 def test_a_schedule_makes_epochs_shorter_and_is_shared_by_ranks():
     schedule = Schedule(rule="dealt", fraction=0.5, seed=0)
     ranks = [

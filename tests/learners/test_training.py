@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from learners.training import Training, make_optimizer, make_scheduler
+from learners.optimizers import make_optimizer, make_scheduler
+from learners.training import Training
 
 
 def learning_rates(training, total_steps):
@@ -57,8 +58,8 @@ def test_a_subset_takes_as_many_steps_as_the_full_data_when_told_to():
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"batch_size": 1}, "batch_size must be at least 2, got 1"),
         ({"steps_per_epoch": 0}, "steps_per_epoch must be at least 1, got 0"),
-        ({"optimizer": "lion"}, "optimizer must be one of sgd, adamw, got 'lion'"),
-        ({"schedule": "step"}, "schedule must be one of cosine, constant, got 'step'"),
+        ({"optimizer": "lion"}, "optimizer must be one of sgd, adamw, sam, adamp, sgdp, got 'lion'"),
+        ({"schedule": "linear"}, "schedule must be one of cosine, constant, one_cycle, step, got 'linear'"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0.0"),
         ({"learning_rate": float("nan")}, "learning_rate must be above 0, got nan"),
         ({"momentum": 1.0}, r"momentum must be in \[0, 1\), got 1.0"),

@@ -132,9 +132,11 @@ def test_a_checkpoint_is_replaced_and_forgotten(tmp_path):
     assert np.array_equal(loaded["a/b"], arrays["a/b"])
     assert loaded["n"] == 3
     path = tmp_path / "checkpoints" / f"{DATASET.id}.safetensors"
-    path.write_bytes(path.read_bytes()[:50])
-    with pytest.raises(CorruptError, match="cannot be read"):
-        store.checkpoints.load(DATASET.id)
+    whole = path.read_bytes()
+    for damaged in (whole[:50], b"", whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
+        path.write_bytes(damaged)
+        with pytest.raises(CorruptError, match=r"is damaged; remove .*\.safetensors, and the training starts anew"):
+            store.checkpoints.load(DATASET.id)
     store.checkpoints.remove(DATASET.id)
     assert store.checkpoints.load(DATASET.id) is None
 
