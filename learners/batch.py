@@ -19,6 +19,8 @@ class Batch:
     """(B,) float32 weights above 0."""
     groups: Tensor | None = None
     """(B,) int64 subpopulation of each example, where the data set has one."""
+    targets: Tensor | None = None
+    """(B, K) float32 prior targets, where an earlier training left some."""
 
     def __len__(self) -> int:
         return len(self.labels)
