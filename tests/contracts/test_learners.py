@@ -13,6 +13,7 @@ from learners.checkpoint import Checkpoint, save_state
 from learners.evaluate import accuracy, predict_logits
 from learners.fit import fit
 from learners.learner import Learner
+from learners.methods.elr import ELR
 from learners.models.mlp import MLP
 from learners.models.small_cnn import SmallCNN
 from learners.signals import Recorder
@@ -198,7 +199,7 @@ def test_the_gradient_of_a_loss_equals_finite_differences(name):
     assert torch.autograd.gradcheck(lambda values: LOSSES[name](losses, values), logits)
 
 
-def bright_halves():
+def bright_halves(source="image"):
     """Noisy images with a bright upper or lower half, in two groups."""
     rng = np.random.default_rng(5)
     labels = np.arange(24) % 2
@@ -206,7 +207,7 @@ def bright_halves():
     images[labels == 0, :4] += 150
     images[labels == 1, 4:] += 150
     return Examples(
-        index=ExampleIndex(f"image:{row}" for row in range(24)),
+        index=ExampleIndex(f"{source}:{row}" for row in range(24)),
         inputs=images.astype(np.uint8),
         labels=labels.astype(np.int64),
         classes=("top", "bottom"),
@@ -214,23 +215,61 @@ def bright_halves():
     )
 
 
-def on_images(learner, resume=None):
-    training = Training(epochs=3, batch_size=7)
-    return fit(learner(), bright_halves(), model=SmallCNN(width=2, hidden=4), training=training, seed=1, resume=resume)
+def on_images(learner, resume=None, validation=None, **settings):
+    training = Training(epochs=3, batch_size=7, **settings)
+    model = SmallCNN(width=2, hidden=4)
+    return fit(learner(), bright_halves(), model=model, training=training, seed=1, resume=resume, validation=validation)
 
 
-@every_learner
-def test_a_network_with_batch_statistics_resumes_from_written_bytes_bit_for_bit(learner):
-    whole = save_state(list(on_images(learner))[-1].state)
-    run = on_images(learner)
+def assert_resumes_from_written_bytes(learner, **settings):
+    whole = save_state(list(on_images(learner, **settings))[-1].state)
+    run = on_images(learner, **settings)
     checkpoint = save_state(next(run).state)
     run.close()
     read = Checkpoint(
         arrays=safetensors.numpy.load(safetensors.numpy.save(dict(checkpoint.arrays))),
         facts=json.loads(json.dumps(checkpoint.facts)),
     )
-    parts = save_state(list(on_images(learner, read))[-1].state)
+    parts = save_state(list(on_images(learner, read, **settings))[-1].state)
     assert parts.arrays.keys() == whole.arrays.keys()
     for name, array in whole.arrays.items():
         np.testing.assert_array_equal(array, parts.arrays[name], err_msg=name)
-    assert parts.facts == whole.facts
+    assert json.dumps(parts.facts) == json.dumps(whole.facts)
+
+
+@every_learner
+def test_a_network_with_batch_statistics_resumes_from_written_bytes_bit_for_bit(learner):
+    assert_resumes_from_written_bytes(learner)
+
+
+TOGETHER = {
+    "optimizer": "sam",
+    "schedule": "step",
+    "warm_up": 0.2,
+    "gradient_accumulation": 2,
+    "clip_norm": 1.0,
+    "ema": 0.9,
+    "class_weights": "effective_number",
+    "augment": ("crop", "flip", "cutout"),
+    "buffers": "float16",
+}
+
+
+@every_learner
+def test_everything_that_training_can_do_at_once_resumes_bit_for_bit(learner):
+    assert_resumes_from_written_bytes(learner, validation=bright_halves("held"), **TOGETHER)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"optimizer": name} for name in ("adamw", "sam", "adamp", "sgdp")),
+        *({"schedule": name} for name in ("constant", "one_cycle", "step")),
+        {"precision": "bfloat16"},
+        {"ema": 0.99},
+        {"augment": ("crop",)},
+    ],
+    ids=lambda settings: "-".join(map(str, *settings.items())),
+)
+def test_each_setting_resumes_bit_for_bit(settings):
+    assert_resumes_from_written_bytes(ELR, **settings)

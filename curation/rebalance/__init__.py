@@ -1,0 +1,1 @@
+"""Rebalancers, one method a file; the file name is the method's name in recipes."""

@@ -1,0 +1,46 @@
+"""SMOTE and edited nearest neighbours: grow the small classes, then take out rows that neighbours contradict.
+
+Batista, Prati, Monard, "A study of the behavior of several methods for balancing machine learning
+training data", SIGKDD Explorations 6(1), 2004. https://doi.org/10.1145/1007730.1007735
+
+The cleaning is imbalanced-learn's own (`pip install 'tamis[rebalance]'`), and so is the choice of pairs in SMOTE, whose
+rows are the same under the same draws. After it, classes need not be of equal size.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from curation.balance import Balance, check_balance
+from curation.cleaning import without_contradicted
+from curation.interpolation import smote_segments, synthesized
+from curation.rebalancer import Rebalanced, Rebalancer, TrainingRows, check_at_least, check_numeric, legacy_draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class SMOTEENN(Rebalancer):
+    """Grow each class by SMOTE, then keep the rows, given or synthetic, whose nearest all have their class."""
+
+    balance: Balance = "auto"
+    """What the classes shall grow to: `auto`, a share in (0, 1] of the larger of two, or counts by class name."""
+    num_neighbors: int = 5
+    """Nearest rows of the class that a base may lean to, at least 1; imbalanced-learn's default."""
+    num_cleaning_neighbors: int = 3
+    """Nearest rows that must all agree for a row to stay, at least 1; 3 in the paper."""
+
+    def __post_init__(self) -> None:
+        check_balance(self.balance)
+        check_at_least("num_neighbors", self.num_neighbors, 1)
+        check_at_least("num_cleaning_neighbors", self.num_cleaning_neighbors, 1)
+
+    def __call__(self, rows: TrainingRows, rng: np.random.Generator) -> Rebalanced:
+        """Add rows, then take out rows.
+
+        Raises:
+            ValueError: a class has too few rows, there are categories, or the balance cannot be had.
+            ImportError: imbalanced-learn is not installed.
+        """
+        check_numeric(rows, "smote_enn")
+        segments = smote_segments(rows, self.balance, self.num_neighbors, legacy_draws(rng), "smote_enn")
+        made = synthesized(rows, segments)
+        return without_contradicted(rows, made, self.num_cleaning_neighbors)
