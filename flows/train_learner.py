@@ -13,13 +13,14 @@ import polars as pl
 from flows import resolve
 from flows.config import build
 from flows.step import Progress, Step
-from learners.checkpoint import Checkpoint, save_state
+from learners.checkpoint import Checkpoint, model_arrays, save_state
 from learners.fit import fit
 from learners.learner import EpochReport
 from learners.signals import Recorder
 from learners.training import Training
 from storage.artifacts import Draft
 from storage.checkpoints import to_bytes
+from storage.dataset import Dataset
 from storage.store import Store
 from storage.tables import signals_to_table
 from storage.values import Examples
@@ -50,6 +51,7 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
             seed=request.seed or 0,
             recorder=recorder,
             resume=resume,
+            validation=_validation(dataset) if training.early_stop else None,
         ):
             reports.append(_row(report))
             if time.perf_counter() - saved > CHECKPOINT_SECONDS and report.epoch < report.epochs:
@@ -61,9 +63,18 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
                 )
                 saved = time.perf_counter()
             yield Progress(done=report.epoch, total=report.epochs, unit="epochs", note=_note(report))
-        final = save_state(report.state, None).arrays
-        _fill(draft, examples, recorder, reports, {k: v for k, v in final.items() if k.startswith("models/")})
+        _fill(draft, examples, recorder, reports, model_arrays(report.state.best))
     store.checkpoints.remove(request.id)
+
+
+def _validation(dataset: Dataset) -> Examples:
+    """The validation split, by whose given labels the best epoch is chosen."""
+    examples = dataset.examples("validation")
+    if examples.labels is None or not len(examples):
+        raise ValueError(
+            "training.early_stop needs a labelled validation split, and this data set has none; see [splits]"
+        )
+    return examples
 
 
 def _resumed(store: Store, draft: Draft, reports: list[dict[str, Any]]) -> Checkpoint | None:
@@ -99,6 +110,7 @@ def _row(report: EpochReport) -> dict[str, Any]:
         "seconds": report.seconds,
         "recording_seconds": report.recording_seconds,
         **report.metrics,
+        **{f"validation_{name}": value for name, value in report.validation.items()},
     }
 
 

@@ -4,7 +4,7 @@ The facts can be written as JSON and the arrays in any format that keeps names, 
 types; nothing is pickled. Checkpoints are taken between epochs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +38,9 @@ def save_state(state: TrainState, recorder: Recorder | None = None) -> Checkpoin
     Returns:
         Arrays that later training does not change, and facts.
     """
-    arrays: dict[str, Array] = {}
+    arrays = model_arrays(state.models)
     groups, schedulers = [], []
-    for number, model in enumerate(state.models):
-        for name, tensor in model.state_dict().items():
-            arrays[f"models/{number}/{name}"] = _copied(tensor)
+    for number in range(len(state.models)):
         optimizer = state.optimizers[number].state_dict()
         for parameter, entries in optimizer["state"].items():
             for name, tensor in entries.items():
@@ -71,6 +69,19 @@ def save_state(state: TrainState, recorder: Recorder | None = None) -> Checkpoin
     return Checkpoint(arrays=arrays, facts=facts)
 
 
+def model_arrays(networks: Sequence[nn.Module]) -> dict[str, Array]:
+    """Weights alone, named `models/0/<tensor>` as in a checkpoint, for `load_model`.
+
+    Args:
+        networks: a run's `models`, or the `predicting` or `best` ones of its state.
+    """
+    return {
+        f"models/{number}/{name}": _copied(tensor)
+        for number, network in enumerate(networks)
+        for name, tensor in network.state_dict().items()
+    }
+
+
 def load_state(checkpoint: Checkpoint, state: TrainState, recorder: Recorder | None = None) -> None:
     """Put a fresh state, and its recorder, where a checkpoint left them.
 
@@ -89,8 +100,9 @@ def load_state(checkpoint: Checkpoint, state: TrainState, recorder: Recorder | N
         groups = facts["param_groups"][number]
         state.optimizers[number].load_state_dict({"state": entries, "param_groups": groups})
         state.schedulers[number].load_state_dict(dict(facts["schedulers"][number]))
-    state.buffers = _under(arrays, "buffers/")
-    state.vectors = _under(arrays, "vectors/")
+    for held, prefix in ((state.buffers, "buffers/"), (state.vectors, "vectors/")):
+        held.clear()
+        held.update({name: tensor.to(state.device) for name, tensor in _under(arrays, prefix).items()})
     for name in sorted({name.partition("/")[0] for name in _under(arrays, "copies/")}):
         state.copied(name).load_state_dict(_under(arrays, f"copies/{name}/"))
     if recorder:
@@ -131,7 +143,7 @@ def load_model(network: nn.Module, arrays: Mapping[str, Array], *, model: int = 
 
 
 def _copied(tensor: Tensor) -> Array:
-    return tensor.detach().numpy().copy()
+    return tensor.detach().cpu().numpy().copy()
 
 
 def _under(arrays: Mapping[str, Array], prefix: str) -> dict[str, Tensor]:

@@ -31,14 +31,15 @@ def evaluation_logits(models: Sequence[nn.Module], inputs: Tensor, batch_size: i
     modes = [model.training for model in models]
     for model in models:
         model.eval()
+    device = next((one.device for one in models[0].parameters()), inputs.device)
     with torch.inference_mode():
         parts = []
         for rows in torch.split(inputs, batch_size):
-            batch = network_inputs(rows)
+            batch = network_inputs(rows.to(device))
             logits = models[0](batch)
             for model in models[1:]:
                 logits = logits + model(batch)
-            parts.append(logits / len(models) if len(models) > 1 else logits)
+            parts.append((logits / len(models) if len(models) > 1 else logits).cpu())
     for model, mode in zip(models, modes, strict=True):
         model.train(mode)
     return torch.cat(parts)

@@ -3,22 +3,33 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from learners.augment import Augmentation
+from learners.batch import Batch
 from learners.batches import ExampleTensors, batch_positions, kept_positions
 from learners.checkpoint import Checkpoint, load_state
-from learners.learner import EpochReport, Learner
+from learners.class_weights import BETA, class_factors
+from learners.descent import Descent
+from learners.devices import device_of, prepared
+from learners.distributed import Ranks
+from learners.learner import EpochReport, Learner, StepReport
 from learners.model import Model, kept_rows
+from learners.optimizers import make_optimizer, make_scheduler
 from learners.randomness import generator, torch_seeded
+from learners.sharpness import RADIUS
 from learners.signals import Recorder
 from learners.state import TrainState
+from learners.steps import moved, num_parts, take_step
 from learners.threads import computing_threads
-from learners.training import Training, make_optimizer, make_scheduler
+from learners.training import Training
+from learners.validation import Validation, epochs_since_best
 from storage.values import Examples
 
 
@@ -31,22 +42,27 @@ def fit(
     seed: int,
     recorder: Recorder | None = None,
     resume: Checkpoint | None = None,
+    validation: Examples | None = None,
+    ranks: Ranks | None = None,
 ) -> Iterator[EpochReport]:
     """Train, and report after every epoch.
 
     Everything is checked when this is called; training happens as the reports are asked for,
     and stops when no more are. Chance follows from the seed, the purpose and the epoch alone,
     and torch's global generator is as the caller left it at every report. Rows of weight 0
-    enter no batch. The last, smaller batch of a pass is kept.
+    enter no batch. The last, smaller batch of a pass is kept. With validation examples, the
+    networks of the best epoch so far are `state.best`.
 
     Args:
         learner: the training rule.
         examples: N labelled examples, at least 2 of weight above 0.
         model: builds the learner's networks.
-        training: epochs, batches, optimiser.
+        training: epochs, batches, optimiser, device.
         seed: of weights, order and dropout; at least 0.
         recorder: takes signals at its chosen epochs; a fresh one for every run.
         resume: a checkpoint of this very run; its epochs are not trained or reported again.
+        validation: labelled examples to choose the best epoch by, and to stop early by; by their given labels.
+        ranks: the processes that train together; None for this one alone.
 
     Returns:
         An iterator over one report per epoch still to be trained.
@@ -59,19 +75,70 @@ def fit(
     """
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
-    data = ExampleTensors.of(examples)
-    state = _fresh_state(learner, examples, model, training, seed)
+    ranks = ranks or Ranks()
+    data = _weighted(ExampleTensors.of(examples), examples, training)
+    _check(examples, training, validation, ranks, recorder)
+    state = _fresh_state(learner, examples, model, training, seed, ranks, validation)
     if recorder:
         recorder.open(learner, training.epochs, kept_rows(examples))
     if resume:
         load_state(resume, state, recorder)
-    run = _Run(learner=learner, examples=examples, data=data, training=training, seed=seed, recorder=recorder)
+    run = _Run(
+        learner=learner,
+        examples=examples,
+        data=data,
+        training=training,
+        seed=seed,
+        recorder=recorder,
+        validation=Validation.of(validation, examples, training.best_by) if validation else None,
+    )
     return run.epochs(state)
 
 
-def _fresh_state(learner: Learner, examples: Examples, model: Model, training: Training, seed: int) -> TrainState:
+def _check(
+    examples: Examples, training: Training, validation: Examples | None, ranks: Ranks, recorder: Recorder | None
+) -> None:
+    """Settings that these examples, or the lack of others, forbid."""
+    if training.augment and examples.inputs.ndim < 3:
+        raise ValueError(f"augment is for images, and these inputs are a table; leave out {list(training.augment)}")
+    if validation is None and (training.early_stop is not None or training.best_by != "accuracy"):
+        raise ValueError("early_stop and best_by need validation examples, and fit was given none")
+    if training.early_stop is not None and recorder and recorder.chosen:
+        raise ValueError(
+            f"signals at fixed epochs ({', '.join(recorder.chosen)}) may never come with early_stop; "
+            "leave one of them out"
+        )
+    rest = len(kept_positions(examples)) % training.batch_size
+    if ranks.world_size > 1 and 1 < rest < 2 * ranks.world_size:
+        raise ValueError(
+            f"the last batch of a pass has {rest} examples, fewer than two for each of {ranks.world_size} processes; "
+            "change batch_size"
+        )
+
+
+def _weighted(data: ExampleTensors, examples: Examples, training: Training) -> ExampleTensors:
+    """The examples with their classes' factors in their weights."""
+    if training.class_weights == "none":
+        return data
+    beta = BETA if training.class_weight_beta is None else training.class_weight_beta
+    factors = class_factors(
+        data.labels.numpy(), data.weights.numpy(), examples.num_classes, training.class_weights, beta
+    )
+    return replace(data, weights=data.weights * torch.from_numpy(factors.astype(np.float32))[data.labels])
+
+
+def _fresh_state(
+    learner: Learner,
+    examples: Examples,
+    model: Model,
+    training: Training,
+    seed: int,
+    ranks: Ranks,
+    validation: Examples | None,
+) -> TrainState:
+    device = device_of(training.device)
     models = [
-        model.build(examples, int(generator(seed, "model", number).integers(2**63)))
+        prepared(model.build(examples, int(generator(seed, "model", number).integers(2**63))), training, device)
         for number in range(learner.num_models)
     ]
     total_steps = training.epochs * training.steps_in_epoch(len(kept_positions(examples)))
@@ -86,12 +153,21 @@ def _fresh_state(learner: Learner, examples: Examples, model: Model, training: T
         total_steps=total_steps,
         seed=seed,
         num_groups=None if examples.groups is None else int(examples.groups.max(initial=-1)) + 1,
+        device=device,
+        buffer_type=getattr(torch, training.buffers),
+        descent=Descent(
+            clip_norm=training.clip_norm,
+            ema=training.ema,
+            sam_radius=(training.sam_radius or RADIUS) if training.optimizer == "sam" else None,
+            ranks=ranks,
+        ),
         identity={
             "learner": repr(learner),
             "model": repr(model),
             "training": repr(training),
             "seed": seed,
             "examples": _digest(examples),
+            "validation": _digest(validation) if validation else "none",
         },
     )
 
@@ -114,23 +190,30 @@ class _Run:
     training: Training
     seed: int
     recorder: Recorder | None
+    validation: Validation | None
 
     def epochs(self, state: TrainState) -> Iterator[EpochReport]:
         kept = kept_positions(self.examples)
-        while state.epoch < self.training.epochs:
+        patience = self.training.early_stop
+        while state.epoch < self.training.epochs and (patience is None or epochs_since_best(state) < patience):
             began = time.perf_counter()
             with computing_threads(self.training.threads):
                 metrics, num_visits = self.train_epoch(state, kept)
                 trained = time.perf_counter()
                 if self.recorder:
                     self.recorder.close_epoch(state.epoch, state, self.data.inputs)
+                recorded = time.perf_counter()
+                found = self.validation.metrics(state) if self.validation else {}
+                best = self.validation.keep_best(state, found) if self.validation else None
             yield EpochReport(
                 epoch=state.epoch,
                 epochs=self.training.epochs,
                 num_visits=num_visits,
                 metrics=metrics,
+                validation=found,
+                best_epoch=best,
                 seconds=trained - began,
-                recording_seconds=time.perf_counter() - trained,
+                recording_seconds=recorded - trained,
                 state=state,
             )
 
@@ -141,25 +224,59 @@ class _Run:
         num_steps = self.training.steps_in_epoch(len(kept))
         for model in state.models:
             model.train()
-        with torch_seeded(self.seed, "epoch", state.epoch):
+        rank = state.descent.ranks.rank
+        with torch_seeded(self.seed, "epoch", state.epoch, *([rank] if rank else [])):
             for positions in batch_positions(
                 kept, self.training, seed=self.seed, first_step=state.step, num_steps=num_steps
             ):
-                batch = self.data.batch(positions)
-                report = self.learner.step(state, batch)
+                report = self.take_step(state, positions, state.step // self.training.batches_per_pass(len(kept)))
                 loss = float(report.losses.sum())
                 if not np.isfinite(loss):
-                    raise FloatingPointError(self.not_finite(state, positions, report.losses))
+                    raise FloatingPointError(self.not_finite(state, positions, report.losses.cpu()))
                 if self.recorder:
-                    self.recorder.catch(state.epoch + 1, positions, report.logits)
+                    self.recorder.catch(state.epoch + 1, positions, report.logits.cpu())
                 sums["loss"] += loss
-                sums["accuracy"] += float((report.logits.argmax(1) == batch.labels).sum())
+                labels = self.data.labels.index_select(0, positions).to(state.device)
+                sums["accuracy"] += float((report.logits.argmax(1) == labels).sum())
                 for name, value in report.metrics.items():
-                    sums[name] += value * len(batch)
-                num_visits += len(batch)
+                    sums[name] += value * len(positions)
+                num_visits += len(positions)
                 state.step += 1
+        state.descent.ranks.copy_statistics([*state.models, *state.copies.values()])
         state.epoch += 1
         return {name: value / num_visits for name, value in sums.items()}, num_visits
+
+    def take_step(self, state: TrainState, positions: torch.Tensor, pass_number: int) -> StepReport:
+        """Train on the examples at these positions; the report is of all of them, in their order."""
+        ranks = state.descent.ranks
+        wanted = num_parts(len(positions), self.training.gradient_accumulation, ranks.world_size)
+        parts = torch.tensor_split(positions, wanted)
+        with self.forward_precision(state.device):
+            return take_step(
+                self.learner,
+                state,
+                [self.batch(ranks.share(part), pass_number, state.device) for part in parts],
+                [len(part) for part in parts],
+            )
+
+    def batch(self, positions: torch.Tensor, pass_number: int, device: torch.device) -> Batch:
+        """These examples as training sees them in this pass, on the device."""
+        batch = moved(self.data.batch(positions), device)
+        if not self.training.augment:
+            return batch
+        augmentation = Augmentation(
+            names=self.training.augment,
+            crop_padding=self.training.crop_padding,
+            cutout_size=self.training.cutout_size,
+            seed=self.seed,
+        )
+        return replace(batch, inputs=augmentation.applied(batch.inputs, positions.numpy(), pass_number))
+
+    def forward_precision(self, device: torch.device) -> AbstractContextManager[object]:
+        """Mixed precision inside the block, where it is set."""
+        if self.training.precision == "float32":
+            return nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16)
 
     def not_finite(self, state: TrainState, positions: torch.Tensor, losses: torch.Tensor) -> str:
         rows = positions[~torch.isfinite(losses)]

@@ -35,6 +35,10 @@ class EpochReport:
     """Examples that were trained on in this epoch, repeats counted."""
     metrics: Mapping[str, float]
     """`loss` and `accuracy` (against the given labels, while training), then the learner's own."""
+    validation: Mapping[str, float] = field(default_factory=dict)
+    """`loss` and `accuracy` on the validation examples, by their given labels; empty without such."""
+    best_epoch: int | None = None
+    """The best epoch so far on the validation examples, or None without such."""
     seconds: float
     """Time spent on training."""
     recording_seconds: float

@@ -41,11 +41,13 @@ def torch_generator(seed: int, purpose: str, *counts: int) -> torch.Generator:
 
 @contextmanager
 def torch_seeded(seed: int, purpose: str, *counts: int) -> Iterator[None]:
-    """Seed torch's CPU generator inside the block, and put the caller's state back after it.
+    """Seed torch's generators inside the block, and put the caller's states back after it.
 
-    Networks draw their first weights and their dropout masks from this generator.
+    Networks draw their first weights and their dropout masks from these generators.
     """
-    with torch.random.fork_rng(devices=[]):
+    started: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    devices = [torch.cuda.current_device()] if started else []
+    with torch.random.fork_rng(devices=devices):
         state = _sequence(seed, purpose, counts).generate_state(1, dtype=np.uint64)
         torch.manual_seed(int(state[0]))
         yield

@@ -117,11 +117,11 @@ class Recorder:
             if epoch not in epochs:
                 continue
             if name == "logits":
-                values = evaluation_logits(state.models, inputs, PASS_BATCH_SIZE)
+                values = evaluation_logits(state.predicting, inputs, PASS_BATCH_SIZE)
             elif name == "train_logits":
                 values = self._take_caught(epoch)
             else:
-                values = state.buffers[name].clone()
+                values = state.buffers[name].to("cpu", torch.float32, copy=True)
             self.taken[name][epoch] = values.numpy()
 
     def _take_caught(self, epoch: int) -> Tensor:

@@ -10,7 +10,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from learners.averaging import average_weights, copy_statistics, early_decay
+from learners.descent import Descent
+from learners.memory import ExampleMemory
 from learners.randomness import generator, torch_generator
+from learners.sharpness import climb, go_back
 
 
 @dataclass(kw_only=True, eq=False)
@@ -45,13 +49,19 @@ class TrainState:
     num_groups: int | None = None
     """G, or None where the examples have no groups."""
     buffers: dict[str, Tensor] = field(default_factory=dict)
-    """Named (N, width) float32 memories of the learner, one row per position."""
+    """Named (N, width) memories of the learner, one row per position."""
     vectors: dict[str, Tensor] = field(default_factory=dict)
     """Named (size,) float64 memories of the learner that belong to no example."""
     copies: dict[str, nn.Module] = field(default_factory=dict)
     """Named further networks, made from a trained one and never descended."""
+    device: torch.device = torch.device("cpu")
+    """Where networks, batches and memories are."""
+    buffer_type: torch.dtype = torch.float32
+    """How buffers of a width above 1 are held; a buffer of width 1 is float32."""
+    descent: Descent = field(default_factory=Descent)
+    """How losses become updates; between steps there is nothing in it to remember."""
 
-    def per_example(self, name: str, width: int, fill: float = 0.0) -> Tensor:
+    def per_example(self, name: str, width: int, fill: float = 0.0) -> ExampleMemory:
         """The buffer of that name, created on first use.
 
         Args:
@@ -60,11 +70,12 @@ class TrainState:
             fill: first value of every entry.
 
         Returns:
-            (N, width) float32, to be read and written in place at `batch.positions`.
+            N rows of float32, to be read and written at `batch.positions`.
         """
         if name not in self.buffers:
-            self.buffers[name] = torch.full((self.num_examples, width), fill)
-        return self.buffers[name]
+            held = self.buffer_type if width > 1 else torch.float32
+            self.buffers[name] = torch.full((self.num_examples, width), fill, dtype=held, device=self.device)
+        return ExampleMemory(self.buffers[name])
 
     def vector(self, name: str, size: int, fill: float = 0.0) -> Tensor:
         """The vector of that name, created on first use.
@@ -78,7 +89,7 @@ class TrainState:
             (size,) float64, to be read and written in place.
         """
         if name not in self.vectors:
-            self.vectors[name] = torch.full((size,), fill, dtype=torch.float64)
+            self.vectors[name] = torch.full((size,), fill, dtype=torch.float64, device=self.device)
         return self.vectors[name]
 
     def copied(self, name: str, model: int = 0) -> nn.Module:
@@ -95,27 +106,89 @@ class TrainState:
             self.copies[name] = copy.deepcopy(self.models[model]).requires_grad_(False)
         return self.copies[name]
 
+    @property
+    def predicting(self) -> list[nn.Module]:
+        """The networks that predict: the running averages of the weights where there are some, else the trained."""
+        if self.descent.ema is None:
+            return self.models
+        return [self.copied(f"ema_{number}", number) for number in range(len(self.models))]
+
+    @property
+    def best(self) -> list[nn.Module]:
+        """The networks of the best epoch so far on validation examples; those that predict where there are none."""
+        if "best_0" not in self.copies:
+            return self.predicting
+        return [self.copied(f"best_{number}", number) for number in range(len(self.models))]
+
+    @property
+    def shifted(self) -> bool:
+        """Whether the weights are, for this pass, not those that the step began with."""
+        return bool(self.descent.origins)
+
+    @property
+    def completes_step(self) -> bool:
+        """Whether `descend` updates weights now, and does not gather gradients for a later part or pass."""
+        return self.descent.completes_step
+
+    def whole_batch(self, rows: Tensor) -> Tensor:
+        """What all ranks have for their shares of the batch, in its order; with one process the rows themselves.
+
+        Args:
+            rows: (b, ...) one for each example that the learner was given, without a graph.
+
+        Returns:
+            (B, ...).
+        """
+        return self.descent.ranks.gathered(rows, self.descent.total or len(rows))
+
     def draws(self, purpose: str, *counts: int) -> np.random.Generator:
         """A NumPy generator for this step; other purposes or counts give independent streams."""
-        return generator(self.seed, purpose, self.step, *counts)
+        return generator(self.seed, self._drawn_here(purpose), self.step, *counts)
 
     def torch_draws(self, purpose: str, *counts: int) -> torch.Generator:
         """A torch generator for this step; other purposes or counts give independent streams."""
-        return torch_generator(self.seed, purpose, self.step, *counts)
+        return torch_generator(self.seed, self._drawn_here(purpose), self.step, *counts)
+
+    def _drawn_here(self, purpose: str) -> str:
+        """The purpose, told apart for parts of a batch after the first."""
+        part = self.descent.part * self.descent.ranks.world_size + self.descent.ranks.rank
+        return f"{purpose}, part {part}" if part else purpose
 
     def descend(self, losses: Tensor, weights: Tensor, model: int = 0) -> None:
         """One optimiser and schedule step of one network down the weighted loss.
 
         The weighted loss is sum(weights * losses) / B: weights of 1 give the plain mean, and an
-        example's pull depends on its own weight alone, not on those of its batch.
+        example's pull depends on its own weight alone, not on those of its batch. Of a batch in
+        parts, or on several ranks, gradients add up to those of the whole, and the last part steps.
 
         Args:
             losses: (B,) per-example losses in nats, with their graph.
             weights: (B,) weights of at least 0.
             model: which network.
         """
-        optimizer = self.optimizers[model]
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward((losses * weights).mean())
-        optimizer.step()
+        descent, network, optimizer = self.descent, self.models[model], self.optimizers[model]
+        with torch.autocast(self.device.type, enabled=False):
+            if descent.part == 0:
+                optimizer.zero_grad(set_to_none=True)
+            loss = (losses * weights).mean()
+            torch.autograd.backward(loss if descent.share == 1.0 else loss * descent.share)
+            if not descent.completes_gradient:
+                return
+            descent.ranks.sum_gradients(network)
+            if descent.climbing:
+                descent.origins[model] = climb(network, descent.sam_radius or 0.0)
+                return
+            self._update(model)
+
+    def _update(self, model: int) -> None:
+        descent, network = self.descent, self.models[model]
+        if model in descent.origins:
+            go_back(network, descent.origins.pop(model))
+        if descent.clip_norm is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), descent.clip_norm)
+        self.optimizers[model].step()
         self.schedulers[model].step()
+        if descent.ema is not None:
+            average = self.copied(f"ema_{model}", model)
+            average_weights(average, network, early_decay(descent.ema, self.step))
+            copy_statistics(average, network)

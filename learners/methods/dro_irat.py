@@ -119,7 +119,8 @@ class DROIRAT(Learner):
         remember_weights(state, batch, weights)
         margins = state.per_example("adversarial_margins", width=1)
         margins[batch.positions] = label_margins(logits.detach(), batch.labels)[:, None]
-        metrics = {"effective_share": effective_share(weights), "mean_weight": float(weights.mean())}
+        everyone = state.whole_batch(weights)
+        metrics = {"effective_share": effective_share(everyone), "mean_weight": float(everyone.mean())}
         return StepReport(losses=losses.detach(), logits=logits.detach(), metrics=metrics)
 
     def weights(self, state: TrainState, batch: Batch, losses: Tensor) -> Tensor:
@@ -128,6 +129,7 @@ class DROIRAT(Learner):
         tracked = state.vector("dro_log_mean", size=2, fill=-math.inf)
         carried = bool(tracked[1] == r) or bool(torch.isinf(tracked[0]))
         before = tracked[0] if carried else tracked[0] * tracked[1] / r
-        log_mean = updated_log_mean(losses, batch.weights.double(), before, r=r, eta=self.eta)
+        everyone, masses = state.whole_batch(losses), state.whole_batch(batch.weights.double())
+        log_mean = updated_log_mean(everyone, masses, before, r=r, eta=self.eta)
         tracked[0], tracked[1] = log_mean, r
         return dro_weights(losses, log_mean, r=r)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, softmax
 
+from learners.averaging import average_weights
 from learners.batch import Batch
 from learners.learner import Learner, StepReport
 from learners.losses import soft_cross_entropy
@@ -48,13 +49,6 @@ def elr_plus_losses(logits: Tensor, labels: Tensor, targets: Tensor, *, lam: flo
     """
     agreement = (targets * softmax(logits, dim=1).clamp(CLAMP, 1 - CLAMP)).sum(dim=1)
     return soft_cross_entropy(logits, labels) + lam * torch.log(1 - agreement)
-
-
-def average_weights(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move an average's parameters towards a network's: decay * old + (1 - decay) * new; buffers stay its own."""
-    with torch.no_grad():
-        for old, new in zip(average.parameters(), network.parameters(), strict=True):
-            old.lerp_(new, 1 - decay)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +91,9 @@ class ELRPlus(Learner):
         averages = [state.copied(f"average_{number}", model=number).train() for number in (0, 1)]
         decay = self.average_decay * ramp(state.step, self.average_ramp * state.total_steps)
         seen = [self.train_one(state, batch, number, averages) for number in (0, 1)]
-        for average, network in zip(averages, state.models, strict=True):
-            average_weights(average, network, decay)
+        if state.completes_step:
+            for average, network in zip(averages, state.models, strict=True):
+                average_weights(average, network, decay)
         return StepReport(
             losses=torch.stack([losses for losses, _ in seen]).mean(dim=0),
             logits=torch.stack([logits for _, logits in seen]).mean(dim=0),

@@ -59,7 +59,7 @@ class PSKDForward(Learner):
         """(B, K) of last epoch's network, which the first step of an epoch takes over; zeros in the first epoch."""
         taken = state.vector("teacher_epoch", size=1)
         teacher = state.copied("teacher").eval()
-        if taken[0] != state.epoch:
+        if taken[0] != state.epoch and not state.shifted:
             teacher.load_state_dict(state.models[0].state_dict())
             taken[0] = state.epoch
         if state.epoch == 0:

@@ -6,10 +6,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 
+from learners.averaging import average_weights
 from learners.batch import Batch
 from learners.evaluate import accuracy, predict_logits
 from learners.methods.elr import elr_losses
-from learners.methods.elr_plus import ELRPlus, average_weights, elr_plus_losses, ramp
+from learners.methods.elr_plus import ELRPlus, elr_plus_losses, ramp
 from learners.methods.erm import ERM
 from learners.models.mlp import MLP
 from learners.models.small_cnn import SmallCNN

@@ -315,6 +315,16 @@ def test_a_state_of_another_order_is_refused(change, sentence):
         batches.load_state_dict({**batches.state_dict(), **change})
 
 
+def test_the_state_of_a_subset_of_equal_size_is_refused():
+    state = loader(made(), batch_size=8).state_dict()
+    other = made(positions=np.arange(30) * 10 + 1)
+    with pytest.raises(ValueError, match="another order: rows is"):
+        loader(other, batch_size=8).load_state_dict(state)
+    seeds = [made(schedule=Schedule(fraction=0.5, rule="redrawn", seed=seed)) for seed in (1, 2)]
+    with pytest.raises(ValueError, match="another order: rows is"):
+        loader(seeds[1], batch_size=8).load_state_dict(loader(seeds[0], batch_size=8).state_dict())
+
+
 def test_a_state_that_is_none_is_refused():
     with pytest.raises(ValueError, match="the state lacks 'epoch'"):
         loader(made()).load_state_dict({})

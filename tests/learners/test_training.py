@@ -87,3 +87,45 @@ def test_threads_are_set_inside_a_block_and_put_back():
         assert torch.get_num_threads() == before
     with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
         Training(threads=0)
+
+
+@pytest.mark.parametrize("optimizer", ["sgdp", "adamp"])
+def test_projected_steps_do_not_lengthen_a_scale_invariant_weight(optimizer):
+    # f(w) = cos of the angle to (0, 1): its gradient at (3, 4) is at right angles to w, and so is the first step
+    weight = nn.Parameter(torch.tensor([[3.0, 4.0]]))
+    optimizer = make_optimizer(Training(optimizer=optimizer, learning_rate=0.01, weight_decay=0.0), [weight])
+    (weight[0, 1] / weight.norm()).backward()
+    before = weight.detach().clone()
+    optimizer.step()
+    step = weight.detach() - before
+    assert float(step.norm()) > 1e-4
+    assert float((step * before).sum() / step.norm() / before.norm()) == pytest.approx(0.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"warm_up": 1.0}, r"warm_up must be in \[0, 1\), got 1.0"),
+        ({"warm_up": 0.1, "schedule": "one_cycle"}, "one_cycle has its own warm-up"),
+        ({"schedule": "step", "milestones": (0.7, 0.5)}, r"milestones must rise and be in \(0, 1\), got \[0.7, 0.5\]"),
+        ({"schedule": "step", "milestones": ()}, "milestones must rise"),
+        ({"schedule": "step", "milestones": (0.5, 1.0)}, "milestones must rise"),
+        ({"milestones": (0.5,)}, "milestones has no effect without schedule 'step'"),
+        ({"sam_radius": 0.1}, "sam_radius has no effect without optimizer 'sam'"),
+        ({"optimizer": "sam", "sam_radius": 0.0}, "sam_radius must be above 0, got 0.0"),
+        ({"gradient_accumulation": 0}, "gradient_accumulation must be at least 1, got 0"),
+        ({"clip_norm": 0.0}, "clip_norm must be above 0, got 0.0"),
+        ({"ema": 1.0}, r"ema must be in \(0, 1\), got 1.0"),
+        ({"early_stop": 0}, "early_stop must be at least 1, got 0"),
+        ({"class_weights": "even"}, "class_weights must be one of none, balanced, effective_number, got 'even'"),
+        ({"class_weight_beta": 0.9}, "class_weight_beta has no effect without class_weights 'effective_number'"),
+        ({"augment": ("spin",)}, "augment must be of crop, flip, cutout, got 'spin'"),
+        ({"augment": ("flip", "flip")}, "augment must name each change once"),
+        ({"augment": ("flip",), "cutout_size": 3}, "cutout_size has no effect without augment 'cutout'"),
+        ({"precision": "half"}, "precision must be one of float32, bfloat16, got 'half'"),
+        ({"device": "tpu"}, "device must be one of auto, cpu, cuda, got 'tpu'"),
+    ],
+)
+def test_settings_without_effect_or_that_contradict_others_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Training(**settings)

@@ -1,0 +1,43 @@
+"""Descent: how a loss becomes an update of weights, and where in a step training is."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from learners.distributed import Ranks
+
+
+@dataclass(kw_only=True, eq=False)
+class Descent:
+    """Settings of updates, and the part and pass of the step that is being walked."""
+
+    clip_norm: float | None = None
+    """Greatest length of a network's gradient; None leaves it as it is."""
+    ema: float | None = None
+    """Share of the old weights in the running average of the weights; None keeps no average."""
+    sam_radius: float | None = None
+    """How far to climb on the first of two passes; None descends on the only one."""
+    ranks: Ranks = field(default_factory=Ranks)
+    """The processes that train together."""
+    part: int = 0
+    """Which part of the batch, counted from 0."""
+    num_parts: int = 1
+    """Parts of the batch."""
+    total: int | None = None
+    """Rows of this part over all ranks; None for those that the learner was given."""
+    share: float = 1.0
+    """Rows that the learner was given over rows of the batch, in (0, 1]."""
+    climbing: bool = False
+    """Whether this is the first of two passes."""
+    origins: dict[int, list[Tensor]] = field(default_factory=dict)
+    """Weights before the climb, by number of the network; empty on the first pass."""
+
+    @property
+    def completes_gradient(self) -> bool:
+        """Whether this is the last part."""
+        return self.part + 1 == self.num_parts
+
+    @property
+    def completes_step(self) -> bool:
+        """Whether weights are updated on this part of this pass."""
+        return self.completes_gradient and not self.climbing
