@@ -184,7 +184,8 @@ def sql(
     limits = Limits(
         memory_bytes=None if memory is None else parse_size(memory), threads=threads, timeout_seconds=timeout
     )
-    write_answer(Store.open(root).sql_parts(query, limits), shape, output)
+    store = Store.open(root)
+    write_answer(store.sql_parts(query, limits), shape, output, avoid=store.root)
 
 
 @tamis.command(short_help="Say what is known of one example.")
@@ -200,11 +201,12 @@ def why(example_id: str, shape: str, output: str | None, root: str) -> None:
     from flows.report.explained import print_why
     from storage.store import Store
 
-    facts = Store.open(root).why(example_id)
+    store = Store.open(root)
+    facts = store.why(example_id)
     if shape == "table" and output is None:
         print_why(example_id, facts, Console())
     else:
-        write_answer([facts], shape, output)
+        write_answer([facts], shape, output, avoid=store.root)
 
 
 @tamis.command(short_help="Say what moved between two versions.")
@@ -222,11 +224,12 @@ def diff(first: str, second: str, rows: int, shape: str, output: str | None, roo
     from flows.report.explained import print_diff
     from storage.store import Store
 
-    found = Store.open(root).diff(first, second)
+    store = Store.open(root)
+    found = store.diff(first, second)
     if shape == "table" and output is None:
         print_diff(found, rows, Console())
     else:
-        write_answer([found.rows], shape, output)
+        write_answer([found.rows], shape, output, avoid=store.root)
 
 
 @tamis.command(short_help="Rebuild a version and compare it hash by hash.")

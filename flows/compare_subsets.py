@@ -103,8 +103,9 @@ def _auroc_by_epoch(store: Store, artifact: str, wrong: NDArray[np.bool_]) -> li
 
     record = store.record(artifact)
     scorer = resolve.method("scorer", record.request.settings["scorer"], "scorer")
-    recorded = store.record(record.request.inputs["signals.000"]).kind == "training"
-    if not hasattr(scorer, "epoch") or not recorded or "earlier" in record.request.inputs:
+    if not hasattr(scorer, "epoch") or "earlier" in record.request.inputs:
+        return []
+    if store.record(record.request.inputs["signals.000"]).kind != "training":
         return []
     signals = read_signals(store, record.request, scorer.reads)
     (epochs,) = {signals.epochs[name] for name in scorer.reads if name in signals.epochs}

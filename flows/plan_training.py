@@ -15,13 +15,14 @@ def training_request(
     from learners.training import Training
 
     learner, revision = resolve.described("learner", {"method": config.method, **config.settings}, where)
-    model, _ = resolve.described("model", recipe.model or {}, "model")
+    model, model_revision = resolve.described("model", recipe.model or {}, "model")
+    raised = {"model_revision": model_revision} if model_revision > 1 else {}
     training = build(Training, {**recipe.training, **config.training}, "training")
     record = {} if selection else {name: list(_epochs(when, training.epochs)) for name, when in config.record.items()}
     inputs = {"dataset": dataset, **({"selection": selection} if selection else {})}
     return Request(
         kind="training",
-        settings={"learner": learner, "model": model, "training": resolve.plain(training), "record": record},
+        settings={"learner": learner, "model": model, "training": resolve.plain(training), "record": record, **raised},
         inputs=inputs,
         seed=derived_seed(recipe.seed, "training", replicate),
         revision=revision,

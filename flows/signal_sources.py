@@ -57,6 +57,7 @@ def unrecorded_signals(
     sources = {name: source_of(name, request.settings.get("names", {})) for name in names if name not in LABELS}
     for name, source in sources.items():
         check_has(record, name, source)
+    _check_classes(store, record, dataset, tuple(sources.values()))
     index = dataset.index("train")
     read = store.unrecorded(record.id, index, tuple(dict.fromkeys(sources.values())), earlier)
     arrays, epochs = what_is_given(dataset), {}
@@ -97,6 +98,24 @@ def check_has(record: Record, name: str, source: str) -> None:
         raise ValueError(
             f"array {source!r} of {record.id} is read as {name!r}, but is neither probabilities nor logits; bring it "
             f"under such a name, as in --take probs={source}"
+        )
+
+
+def _check_classes(store: Store, record: Record, dataset: Dataset, sources: tuple[str, ...]) -> None:
+    """Refuse a column per class where it was brought for a data set with other classes, or in another order.
+
+    Classes that appended rows brought stand behind the others and are no difference.
+
+    Raises:
+        ValueError: the classes differ; the message lists both.
+    """
+    per_class = [one for one in sources if record.meta["signals"][one].get("holds", "numbers") != "numbers"]
+    meant = store.dataset(record.request.inputs["dataset"]).schema.classes
+    now = dataset.schema.classes
+    if per_class and now[: len(meant)] != meant:
+        raise ValueError(
+            f"array {per_class[0]!r} of {record.id} has a column for each of the classes {', '.join(meant)}, and "
+            f"{dataset.id} has {', '.join(now)}; bring it again with tamis ingest-signals"
         )
 
 

@@ -5,6 +5,7 @@ whose. Arrays are columns of lists or of numbers, and columns `probs_0`, `probs_
 `probs`, which is also what an NPZ file's array of two axes is read as. Memory is one block of rows and the ids.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -94,8 +95,7 @@ def fill_signals(
     classes = dataset.schema.classes
     order = {one.name: _class_order(one, classes, wish, location) for one in taken if one.holds != "numbers"}
     rows = _Rows(dataset, earlier, location)
-    if earlier is not None:
-        draft.share(earlier.table("signals"))
+    types_before = _share(draft, earlier)
     types = {named: pl.String() if header.inferred else header.columns[named]}
     types |= {column: header.columns[column] for one in taken for column in one.columns}
     read = other = 0
@@ -115,12 +115,14 @@ def fill_signals(
             if one.name in order:
                 array = _by_class(array, one, order[one.name], location)
             _check(array, one, columns["example_id"], location)
-            columns[one.name] = pl.Series(one.name, np.ascontiguousarray(array))
+            column = pl.Series(one.name, np.ascontiguousarray(array))
+            columns[one.name] = _typed_as_before(column, types_before.get(one.name), location)
             described[one.name] = {"shape": list(array.shape[1:]), "epochs": [], "holds": one.holds}
         _check_fits(described, draft.meta.get("signals") or (earlier.meta["signals"] if earlier else None), location)
         draft.meta["signals"] = described
         if len(kept):
             draft.add_table("signals", pl.DataFrame(list(columns.values())))
+            types_before = {name: column.dtype for name, column in columns.items()}
         yield GivenReport(read=read, used=rows.used, other_splits=other, fraction=block.fraction)
     rows.check_complete()
     draft.meta |= {"counts": {"read": read, "used": rows.used, "other_splits": other}, "given": location}
@@ -294,7 +296,7 @@ def _by_class(array: Array, taken: _Taken, order: NDArray[np.int64], location: s
 
 def _check(array: Array, taken: _Taken, ids: pl.Series, location: str) -> None:
     """Refuse what is not finite, and rows of probabilities that are none."""
-    flat = array.reshape(len(array), -1)
+    flat = array.reshape(len(array), math.prod(array.shape[1:]))
     broken = ~np.isfinite(flat).all(axis=1)
     what = "not finite"
     if taken.holds == "probs" and not broken.any():
@@ -310,6 +312,29 @@ def _check(array: Array, taken: _Taken, ids: pl.Series, location: str) -> None:
             f"array {taken.name!r} of {location} holds {what} for {len(places)} examples (first: "
             f"{ids[int(places[0])]!r} has {np.array2string(flat[int(places[0])], precision=4, threshold=6)})"
         )
+
+
+def _share(draft: Draft, earlier: Record | None) -> dict[str, pl.DataType]:
+    """List the files of earlier signals first; the types of their columns, from one file, which is all that is read."""
+    files = () if earlier is None else earlier.table("signals")
+    draft.share(files[:1])
+    types = dict(pl.read_parquet_schema(draft.paths("signals")[0])) if files else {}
+    draft.share(files[1:])
+    return types
+
+
+def _typed_as_before(column: pl.Series, dtype: pl.DataType | None, location: str) -> pl.Series:
+    """The numbers in the type that those before have, where none changes by it."""
+    width = column.dtype.shape if isinstance(column.dtype, pl.Array) else ()
+    if dtype is None or dtype == column.dtype or width != (dtype.shape if isinstance(dtype, pl.Array) else ()):
+        return column
+    typed = column.cast(dtype, strict=False)
+    if not np.array_equal(typed.to_numpy(), column.to_numpy()):
+        raise SourceError(
+            f"array {column.name!r} of {location} is {column.dtype}, and those before are {dtype}, which cannot hold "
+            "its numbers as they are; cast it there"
+        )
+    return typed
 
 
 def _check_fits(described: Mapping[str, Any], known: Mapping[str, Any] | None, location: str) -> None:

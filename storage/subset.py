@@ -121,6 +121,8 @@ class Subset:
 
     def _gathered(self, rows: Sequence[int] | NDArray[np.integer]) -> dict[str, Any]:
         """Some rows, each name with an array over all of them; ids as a list."""
+        if np.asarray(rows).dtype == np.bool_:
+            raise TypeError("rows are given by their numbers, not as a mask; take numpy.flatnonzero of it")
         places = np.asarray(rows, dtype=np.int64)
         if len(places) and not (places.min() >= -len(self) and places.max() < len(self)):
             raise IndexError(f"rows {places.min()} to {places.max()} of {len(self)} in {self.version}")

@@ -251,7 +251,7 @@ def _chosen(columns: Iterable[Column], names: Sequence[str]) -> list[Column]:
 def _score_columns(part: Part, name: str, classes: Sequence[str], *, has_error: bool) -> list[Column]:
     """A scorer's value as `name`, its standard error as `name_se`, each further column as `name_column`.
 
-    A suggested label is shown as the class itself, a whole number where every class is one.
+    A suggested label is shown as the class itself, a whole number where every class is written as one.
     """
     names = {"value": name}
     if has_error:
@@ -260,7 +260,7 @@ def _score_columns(part: Part, name: str, classes: Sequence[str], *, has_error: 
     sql = {one: part.column(one) for one in names}
     if "suggested_label" in sql and classes:
         sql["suggested_label"] = _class_at(sql["suggested_label"], classes)
-        if all(re.fullmatch("-?[0-9]{1,18}", one) for one in classes):
+        if all(re.fullmatch("0|-?[1-9][0-9]{0,17}", one) for one in classes):
             sql["suggested_label"] = f"CAST({sql['suggested_label']} AS BIGINT)"
     return [Column(name=shown, sql=sql[one], reads=(part.alias,)) for one, shown in names.items()]
 

@@ -9,22 +9,25 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from storage.export.target import check_target
+
 MOST_ROWS = 50
 """Rows of a table on the terminal; files and other formats get all."""
 MOST_RECORDS = 10
 """Rows on the terminal where a table would be too wide and each row gets lines of its own."""
 
 
-def write_answer(parts: Iterable[pl.DataFrame], shape: str, output: str | None) -> None:
+def write_answer(parts: Iterable[pl.DataFrame], shape: str, output: str | None, *, avoid: Path) -> None:
     """Write an answer; to a file part by part, so that it need not fit in memory.
 
     Args:
         parts: one or more frames with the same columns.
         shape: `table`, `csv`, `json` or `parquet`; a file's ending goes before `table`.
         output: file to write, whole or not at all; None is standard output.
+        avoid: a store's directory: answers go outside.
 
     Raises:
-        ValueError: Parquet has no place on a terminal.
+        ValueError: Parquet has no place on a terminal, or the file lies in the store or where no directory is.
     """
     if shape == "parquet" and output is None:
         raise ValueError("--format parquet needs --output FILE")
@@ -34,6 +37,9 @@ def write_answer(parts: Iterable[pl.DataFrame], shape: str, output: str | None) 
         _to_stream(pl.concat(parts), shape)
         return
     target = Path(output)
+    check_target(target, replace=True, avoid=avoid)
+    if not target.parent.is_dir():
+        raise ValueError(f"there is no directory {target.parent} for {output}; make it first")
     partial = target.with_name(f".{target.name}.partial")
     try:
         rows = _to_file(iter(parts), shape, partial)

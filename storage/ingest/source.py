@@ -178,9 +178,24 @@ def file_fingerprint(location: str, kind: str | None = None) -> str:
 def frame_fingerprint(frame: pl.DataFrame) -> str:
     """SHA-256 of a frame's column names, types and values."""
     digest = hashlib.sha256(repr(list(frame.schema.items())).encode())
-    for batch in frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).to_batches():
+    # Arrow keeps the texts of categories apart from the rows, which then hold numbers alone.
+    texts = [pl.col(name).cast(_spelled_out(dtype)) for name, dtype in frame.schema.items()]
+    for batch in frame.select(texts).rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).to_batches():
         digest.update(batch.serialize())
     return digest.hexdigest()
+
+
+def _spelled_out(dtype: pl.DataType) -> pl.DataType:
+    """The type with text in place of categories."""
+    if isinstance(dtype, (pl.Categorical, pl.Enum)):
+        return pl.String()
+    if isinstance(dtype, pl.List):
+        return pl.List(_spelled_out(cast(pl.DataType, dtype.inner)))
+    if isinstance(dtype, pl.Array):
+        return pl.Array(_spelled_out(cast(pl.DataType, dtype.inner)), dtype.size)
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct({one.name: _spelled_out(cast(pl.DataType, one.dtype)) for one in dtype.fields})
+    return dtype
 
 
 def row_json(row: Mapping[str, object]) -> str:

@@ -1,12 +1,15 @@
 import copy
 
 import numpy as np
+import polars as pl
 import pytest
 
+from flows.ingest_by_hand import ingest_location
 from flows.reproduce_version import reproduce_version
+from flows.signals_by_hand import ingest_signals
 from flows.step import show_nothing
 from storage.store import Store
-from tests.flows.growing import RECIPE, append, begin, columns_of, no_progress, run, write_files
+from tests.flows.growing import COLUMNS, RECIPE, SIGNALS, append, begin, columns_of, no_progress, run, write_files
 
 ALIKE = RECIPE["scorers"]["alike"]
 EXTENDED = ("issues", "el2n", "twins", "far", "odd", "rank")
@@ -272,3 +275,17 @@ def test_a_recipe_without_sense_is_one_sentence(tmp_path, changes, sentence):
     begin(store, tmp_path)
     with pytest.raises(ValueError, match=sentence):
         run(store, {**RECIPE, **changes})
+
+
+def test_where_the_truth_is_known_scores_of_scores_are_reported_too(tmp_path):
+    write_files(tmp_path)
+    path = tmp_path / "rows0.csv"
+    rows = pl.read_csv(path).with_columns(truth="kind")
+    rows.with_columns(kind=pl.when(pl.col("id") < 20).then(pl.lit("x")).otherwise("kind")).write_csv(path)
+    store = Store.create(tmp_path / "store")
+    ingest_location(store, str(path), "toys", {**COLUMNS, "clean_label": "truth"}, no_progress)
+    ingest_signals(store, "toys", str(tmp_path / "probs0.npz"), SIGNALS, no_progress)
+    outcome = run(store)
+    found = {row["score"]: row for row in store.record(outcome.report).meta["detection"]}
+    assert found["rank"]["auroc"] == found["el2n"]["auroc"]
+    assert found["rank"]["by_epoch"] == []

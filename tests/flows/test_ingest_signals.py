@@ -309,3 +309,61 @@ def test_scores_say_which_examples_have_no_signals(tmp_path):
     run(store, {**raw, "dataset": "toys@1"})
     with pytest.raises(NotFoundError, match=f"lack {new} of .* bring theirs with tamis ingest-signals --append"):
         run(store, raw)
+
+
+def test_blocks_without_a_training_row_are_read_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("storage.ingest.memory.BLOCK_ROWS", 2)
+    store = Store.create(tmp_path / "store")
+    parts = ["train", "train", "test", "test", "test", "train"]
+    rows = pl.DataFrame({"id": range(6), "x": [0.5, 1.5, 2.5, 3.5, 4.5, 5.5], "kind": KINDS, "part": parts})
+    ingest_frame(store, "toys", rows, roles=Roles(features=("x",), label="kind", key="id", split="part"))
+    ingest_signals(store, "toys", "probs", given())
+    assert np.array_equal(read_back(store, "probs", "probs"), PROBS[[0, 1, 5]])
+
+
+def test_appended_numbers_take_the_type_of_those_before_where_none_changes(tmp_path):
+    write_files(tmp_path)
+    store = Store.create(tmp_path / "store")
+    begin(store, tmp_path)
+    append_location(store, str(tmp_path / "rows1.csv"), "toys", COLUMNS, no_progress)
+    whole = dict(np.load(tmp_path / "probs1.npz"))
+    narrow = whole["pred_probs"].astype(np.float32)
+    np.savez(tmp_path / "narrow.npz", key=whole["key"], pred_probs=narrow)
+    put(store, "toys", str(tmp_path / "narrow.npz"), {**SIGNALS, "append": True}, no_progress)
+    found = read_back(store, "probs", "probs")
+    assert found.dtype == np.float64
+    assert set(narrow.astype(np.float64)[:, 0]) > set(found[-10:, 0])
+
+
+def test_appended_numbers_that_the_type_before_cannot_hold_are_refused(tmp_path):
+    write_files(tmp_path)
+    store = Store.create(tmp_path / "store")
+    begin(store, tmp_path)
+    whole = {name: dict(np.load(tmp_path / f"{name}.npz")) for name in ("probs0", "probs1")}
+    whole["probs0"]["pred_probs"] = whole["probs0"]["pred_probs"].astype(np.float32)
+    for name, arrays in whole.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+    put(store, "toys", str(tmp_path / "probs0.npz"), SIGNALS, no_progress)
+    append_location(store, str(tmp_path / "rows1.csv"), "toys", COLUMNS, no_progress)
+    with pytest.raises(SourceError, match=r"Float64.*those before are .*Float32.*cannot hold"):
+        put(store, "toys", str(tmp_path / "probs1.npz"), {**SIGNALS, "append": True}, no_progress)
+
+
+def test_columns_of_classes_are_not_read_over_other_classes(store):
+    ingest_signals(store, "toys", "probs", given())
+    rows = pl.DataFrame({"id": range(6), "x": [0.5, 1.5, 2.5, 3.5, 4.5, 5.5], "kind": list("bccbdd")})
+    ingest_frame(store, "toys", rows, roles=Roles(features=("x",), label="kind", key="id"), splits=ALL_TRAIN)
+    raw = {key: RECIPE[key] for key in ("name", "dataset")}
+    raw |= {"signals": {"mine": RECIPE["signals"]["mine"]}, "scorers": {"el2n": RECIPE["scorers"]["el2n"]}}
+    with pytest.raises(ValueError, match=r"each of the classes a, b, c, and dataset-\w+ has b, c, d"):
+        run(store, raw)
+
+
+def test_suggested_labels_that_differ_in_zeros_before_them_alone_stay_apart(tmp_path):
+    store = Store.create(tmp_path / "store")
+    rows = pl.DataFrame({"id": range(6), "x": [0.0, 0.1, 0.2, 5.0, 5.1, 5.2], "kind": ["007"] * 3 + ["7"] * 3})
+    ingest_frame(store, "toys", rows, roles=Roles(features=("x",), label="kind", key="id"), splits=ALL_TRAIN)
+    odd = {"method": "knn_disagreement", "signals": "numbers", "num_neighbors": 2}
+    run(store, {**RECIPE, "signals": {"numbers": {"method": "features"}}, "scorers": {"odd": odd}})
+    found = store.sql("SELECT odd_suggested_label AS suggested FROM scored.toys ORDER BY example_id")
+    assert found["suggested"].to_list() == ["007"] * 3 + ["7"] * 3

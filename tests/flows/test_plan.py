@@ -114,3 +114,13 @@ def test_progress_is_shown_while_a_step_works_and_when_it_ends(tmp_path):
     assert seen[0].done == 0
     assert seen[-1] is None
     assert seen[-2].done == 1797
+
+
+def test_a_raised_revision_of_the_network_trains_anew(tmp_path, monkeypatch):
+    store = Store.create(tmp_path)
+    before = ids(small_recipe(), store)
+    monkeypatch.setattr("learners.models.small_cnn.SmallCNN.revision", 2)
+    after = ids(small_recipe(), store)
+    trained = {title for title in before if title.startswith("train ")}
+    assert trained
+    assert all(before[title] != after[title] for title in trained)

@@ -129,12 +129,12 @@ def test_a_wrong_call_is_one_sentence(store, capsys, arguments, sentence):
 @pytest.mark.parametrize("name", ["answer.csv", "answer.json", "answer.parquet"])
 def test_an_answer_in_parts_is_the_file_of_the_whole(tmp_path, name, capsys):
     whole = pl.DataFrame({"n": range(10), "text": ['a,"b', None] * 5, "list": [[1, 2], None] * 5})
-    write_answer([whole], "table", str(tmp_path / f"whole-{name}"))
-    write_answer(iter([whole[:4], whole[4:4], whole[4:]]), "table", str(tmp_path / name))
+    write_answer([whole], "table", str(tmp_path / f"whole-{name}"), avoid=tmp_path / "store")
+    write_answer(iter([whole[:4], whole[4:4], whole[4:]]), "table", str(tmp_path / name), avoid=tmp_path / "store")
     read = {"csv": pl.read_csv, "json": pl.read_json, "parquet": pl.read_parquet}[name.rpartition(".")[2]]
     assert read(tmp_path / name).equals(read(tmp_path / f"whole-{name}"))
     assert len(read(tmp_path / name)) == 10
-    write_answer([whole[:0]], "table", str(tmp_path / f"empty-{name}"))
+    write_answer([whole[:0]], "table", str(tmp_path / f"empty-{name}"), avoid=tmp_path / "store")
     assert "0 rows written" in capsys.readouterr().err
 
 
@@ -145,5 +145,24 @@ def test_an_answer_that_fails_half_way_leaves_no_file(tmp_path):
 
     for name in ("a.csv", "a.json", "a.parquet"):
         with pytest.raises(ValueError, match="late"):
-            write_answer(parts(), "table", str(tmp_path / name))
+            write_answer(parts(), "table", str(tmp_path / name), avoid=tmp_path / "store")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["store.json", "artifacts/answer.csv", "../{name}/store.json"])
+def test_an_answer_never_goes_into_the_store(store, capsys, place):
+    before = sorted((path, path.read_bytes()) for path in store.root.rglob("*") if path.is_file())
+    output = str(store.root / place.format(name=store.root.name))
+    for command in (["sql", "SELECT 1"], ["diff", "digits-clean@1", "digits-clean@2"]):
+        code, _, err = tamis(capsys, store, *command, "--output", output)
+        assert code == 1
+        assert "overlap" in err
+    assert sorted((path, path.read_bytes()) for path in store.root.rglob("*") if path.is_file()) == before
+
+
+def test_an_answer_for_a_missing_directory_is_one_sentence(store, tmp_path, capsys):
+    code, _, err = tamis(capsys, store, "sql", "SELECT 1", "--output", str(tmp_path / "none" / "a.csv"))
+    assert (code, err) == (
+        1,
+        f"tamis: there is no directory {tmp_path}/none for {tmp_path}/none/a.csv; make it first\n",
+    )

@@ -1,3 +1,4 @@
+import io
 import json
 import pickle
 import zipfile
@@ -13,7 +14,7 @@ from storage.errors import ContractError, SourceError
 from storage.ingest import compressed
 from storage.ingest.formats import arrow, npz, openml
 from storage.ingest.memory import ingest_frame
-from storage.ingest.source import Source, fingerprint
+from storage.ingest.source import Source, fingerprint, frame_fingerprint
 from storage.schemas import Feature, Roles
 from storage.store import Store
 from tests.storage.sources import XY, csv_file, ingest, parquet_file
@@ -288,3 +289,35 @@ def test_a_directory_of_several_formats_asks_for_one(tmp_path):
     with pytest.raises(SourceError, match="matches files of several formats"):
         ingest(tmp_path, tmp_path / "data" / "*")
     assert Source(location=str(tmp_path / "data"), format="csv").kind() == "csv"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (pl.Series("y", list("abab"), dtype=pl.Categorical), pl.Series("y", list("cdcd"), dtype=pl.Categorical)),
+        (
+            pl.Series("y", [["a"], ["b"]] * 2, dtype=pl.List(pl.Categorical)),
+            pl.Series("y", [["c"], ["d"]] * 2, dtype=pl.List(pl.Categorical)),
+        ),
+    ],
+)
+def test_frames_that_differ_in_their_categories_alone_are_told_apart(one, other):
+    assert frame_fingerprint(one.to_frame()) != frame_fingerprint(other.to_frame())
+    assert frame_fingerprint(one.to_frame()) == frame_fingerprint(one.clone().to_frame())
+
+
+def test_another_dictionary_in_memory_is_another_data_set(tmp_path):
+    store = Store.create(tmp_path / "store")
+    for number, texts in enumerate((list("abab"), list("cdcd")), start=1):
+        table = pa.table({"x": [1.0, 2.0, 3.0, 4.0], "y": pa.array(texts).dictionary_encode()})
+        assert str(ingest_frame(store, "toys", table, roles=XY)) == f"toys@{number}"
+        assert sorted(store.sql("SELECT label FROM dataset.toys")["label"].to_list()) == sorted(texts)
+
+
+def test_an_npz_array_that_promises_more_than_it_holds_is_refused_at_once(tmp_path):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f4", "fortran_order": False, "shape": (1, 10**12)})
+    with zipfile.ZipFile(tmp_path / "toys.npz", "w") as archive:
+        archive.writestr("x.npy", stream.getvalue() + b"1234")
+    with pytest.raises(SourceError, match=r"array 'x' .* its shape \(1, 1000000000000\) needs more or fewer bytes"):
+        npz.columns(str(tmp_path / "toys.npz"))

@@ -229,3 +229,8 @@ def test_a_read_only_directory_is_a_store_that_cannot_be_written(tmp_path):
     finally:
         for folder in folders:
             folder.chmod(stat.S_IRWXU)
+
+
+def test_a_mask_is_refused_since_it_would_be_taken_for_rows_0_and_1(subset):
+    with pytest.raises(TypeError, match=r"not as a mask; take numpy\.flatnonzero"):
+        subset[np.array([False, False, True])]

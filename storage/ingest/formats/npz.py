@@ -3,6 +3,7 @@
 Which columns an array becomes, `storage/ingest/arrays.py` says.
 """
 
+import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -85,8 +86,11 @@ def _members(path: Path) -> tuple[dict[str, _Member], int]:
             name = info.filename.removesuffix(".npy")
             with archive.open(info) as stream:
                 shape, fortran, dtype = _header(stream)
+                held = info.file_size - stream.tell()
             if dtype.hasobject:
                 raise SourceError(f"array {name!r} of {path} holds pickled objects, which are never loaded")
+            if math.prod(shape) * dtype.itemsize != held:
+                raise SourceError(f"array {name!r} of {path} is damaged: its shape {shape} needs more or fewer bytes")
             if fortran and len(shape) > 1:
                 raise SourceError(f"array {name!r} of {path} is in Fortran order; save numpy.ascontiguousarray of it")
             found[name] = _Member(shape=shape, dtype=dtype)
