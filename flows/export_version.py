@@ -30,7 +30,7 @@ def export_version(
         output: file (Parquet, CSV) or directory, outside the store.
         kind: `subset`, `dataset` or `scored`; None is the subset of that name, else the data set.
         dropped_too: for a subset, also the dropped rows.
-        replace: whether what lies at `output` may be replaced.
+        replace: whether a file or an earlier export at `output` may be replaced.
 
     Returns:
         One sentence with the version, the number of rows and the place.
@@ -44,8 +44,9 @@ def export_version(
         raise unknown_method("export format", to, names)
     found = kind or ("subset" if store.knows("subset", reference.partition("@")[0]) else "dataset")
     version = store.version(found, reference)
-    check_target(output, replace=replace, avoid=store.root)
+    written_by = import_module(f"{formats.__name__}.{to}")
+    check_target(output, replace=replace, avoid=store.root, fills_directory=not written_by.IS_FILE)
     rows = export_rows(store, version, dropped_too=dropped_too)
     with filled(output) as place:
-        written: int = import_module(f"{formats.__name__}.{to}").write(rows, place)
+        written: int = written_by.write(rows, place)
     return f"{found} {version}: {written} rows written to {output} as {to}"

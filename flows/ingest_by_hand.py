@@ -82,7 +82,7 @@ def append_location(store: Store, location: str, name: str, columns: Mapping[str
         progress: opens a display for a number of steps.
 
     Returns:
-        One sentence with the version and the counts.
+        One sentence with the version and the counts, or saying that these very rows were read before.
 
     Raises:
         NotFoundError: there is no such data set, or it was not ingested from a source.
@@ -90,6 +90,7 @@ def append_location(store: Store, location: str, name: str, columns: Mapping[str
         ConflictError: other writers kept publishing versions of this name.
     """
     source = _source(location, columns)
+    read = source_settings(source, store.files)
 
     def step_on(newest: Version) -> Step:
         first = _first_ingest(store, newest)
@@ -97,7 +98,7 @@ def append_location(store: Store, location: str, name: str, columns: Mapping[str
         _check_repeated(name, first, columns)
         settings = {
             "append": str(first.settings["name"]),
-            "source": source_settings(source, store.files),
+            "source": read,
             **{key: first.settings[key] for key in ("columns", "splits")},
             "contract": contract,
         }
@@ -105,6 +106,10 @@ def append_location(store: Store, location: str, name: str, columns: Mapping[str
         request = Request(kind="dataset", settings=settings, inputs=inputs, seed=first.seed)
         return Step(title=f"append {location}", module="append_examples", request=request, hints=source_hints(source))
 
+    known = store.version("dataset", name)
+    for record in ancestry(store.artifacts, known.artifact):
+        if record.request.settings.get("source") == read and "relabel" not in record.request.settings:
+            return f"{known} has the rows of {location} already; nothing is appended"
     version = _publish_on(store, name, step_on, progress)
     counts = store.record(version.artifact).meta["appended"]
     return _told(name, f"{version}: {rows_text(counts)}, now {len(store.dataset(str(version)))} rows", counts)

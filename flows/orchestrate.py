@@ -28,6 +28,7 @@ if "PREFECT_HOME" not in os.environ and not os.access(Path.home(), os.W_OK):
 from prefect import flow, get_run_logger, task  # noqa: E402 (settings are read at import)
 from prefect.artifacts import create_markdown_artifact, create_table_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect.client.schemas.schedules import CronSchedule  # noqa: E402
 from prefect.logging.handlers import PrefectConsoleHandler  # noqa: E402
 from prefect.types.entrypoint import EntrypointType  # noqa: E402
 
@@ -91,7 +92,17 @@ def serve_recipe(
     """Keep a process that runs a recipe on a schedule, until it is stopped; its schedule stays active.
 
     One run at a time: a run that is due while another works starts when that one has ended.
+
+    Raises:
+        ValueError: `cron` is no schedule.
     """
+    if cron is not None:
+        try:
+            CronSchedule(cron=cron)
+        except ValueError:
+            raise ValueError(
+                f"--cron {cron!r} is no schedule; write minute, hour, day, month and weekday, such as '0 3 * * *'"
+            ) from None
     curate_and_train_flow.serve(
         name=name,
         cron=cron,

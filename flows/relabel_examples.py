@@ -14,8 +14,9 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
     request, settings = step.request, step.request.settings
     source = Source(location=step.hints["location"], format=settings["source"]["format"])
     said = settings["relabel"]
-    corrections = read_corrections(source, said["name"], by=said["by"], why=said["why"])
+    dataset = store.dataset(request.inputs["dataset"])
+    corrections = read_corrections(source, said["name"], own_key=dataset.own_key(), by=said["by"], why=said["why"])
     with store.write(request) as draft:
-        relabel(draft, store.dataset(request.inputs["dataset"]), corrections)
+        relabel(draft, dataset, corrections)
         draft.meta["source"] = {**draft.meta.get("source", {}), **asdict(source)}
     yield Progress(done=len(corrections.rows), total=len(corrections.rows), unit="labels")

@@ -10,8 +10,8 @@ from flows.plan import earlier_columns
 from flows.step import Step, run_step
 from storage.artifacts import Request
 from storage.files import check_name
-from storage.given_signals import check_extends, check_owner
-from storage.ingest.source import Source
+from storage.given_signals import Wish, check_extends, check_is_score, check_owner
+from storage.ingest.source import Source, open_format
 from storage.store import Store
 from storage.versions import Version
 
@@ -46,8 +46,12 @@ def ingest_signals(
     if name is None:
         raise ValueError("name the signals with --as, such as --as probs")
     check_name(name)
+    step = _signals_step(store, dataset, name, location, options)
+    if score is not None:
+        source = Source(location=location, format=options["source_format"])
+        wish = Wish(take=_taken(options["take"]), classes=tuple(_classes(options["classes"])))
+        check_is_score(score, store.dataset(dataset.artifact), open_format(source), location, wish)
     with progress(1 if score is None else 3) as show:
-        step = _signals_step(store, dataset, name, location, options)
         run_step(store, step, None, show)
         for further in [] if score is None else _score_steps(store, dataset, step.id, score, high_means):
             run_step(store, further, None, show)

@@ -212,18 +212,33 @@ class Artifacts:
         """Fill a draft; leaving the block publishes it, an exception discards it.
 
         When another writer published the same artifact first, that one stays and this draft is discarded.
+
+        Raises:
+            NotFoundError: on leaving the block: an input, or a file that the draft lists, was swept meanwhile.
         """
+        needed = [one for one in request.inputs.values() if self.has(one)]
         draft = Draft(self._files, request)
         try:
             yield draft
-            if not self._files.create(f"{_place(request.id)}/record.json", sealed(asdict(draft.record()))):
-                draft.discard()
+            with self._files.locked("versions", exclusive=False):
+                record = draft.record()
+                self._check_unswept(record, needed, draft.directory)
+                if not self._files.create(f"{_place(request.id)}/record.json", sealed(asdict(record))):
+                    draft.discard()
         except BaseException:
             if not self._lists(request.id, draft):
                 draft.discard()
             raise
         finally:
             draft.release()
+
+    def _check_unswept(self, record: Record, needed: Sequence[str], directory: str) -> None:
+        """Refuse what was made from an artifact, or lists a file of one, that a sweep removed meanwhile."""
+        gone = [one for one in needed if not self.has(one)]
+        shared = [file.path for file in record.files if not file.path.startswith(f"{directory}/")]
+        gone += [path for path in shared if not self._files.exists(path)]
+        if gone:
+            raise NotFoundError(f"{gone[0]} was removed by `tamis gc` while {record.id} was made from it; run it again")
 
     def _lists(self, artifact_id: str, draft: Draft) -> bool:
         """Whether a draft was published, even though an error (such as Ctrl-C) came right after."""

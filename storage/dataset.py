@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from storage.artifacts import Record
+from storage.artifacts import Artifacts, Record
 from storage.damage import damage_told
 from storage.files import Files
 from storage.growth import files_since
@@ -52,6 +52,14 @@ class Dataset:
         layer = self._table("labels")
         replaced = [name for name in layer.collect_schema().names() if name != "example_id"]
         return frame.drop(replaced, strict=False).join(layer, on="example_id", how="left", maintain_order="left")
+
+    def own_key(self) -> str | None:
+        """The column that was the key where the first rows were read; None for keys made of the content."""
+        record = self.record
+        while "columns" not in record.request.settings and "dataset" in record.request.inputs:
+            record = Artifacts(self._files).record(record.request.inputs["dataset"])
+        key: str | None = record.request.settings.get("columns", {}).get("key")
+        return key
 
     def paths(self, table: str) -> list[Path]:
         """Where the files of a table lie, for a reader that must not load them whole."""

@@ -128,6 +128,24 @@ def fill_signals(
     draft.meta |= {"counts": {"read": read, "used": rows.used, "other_splits": other}, "given": location}
 
 
+def check_is_score(name: str, dataset: Dataset, reader: Format, location: str, wish: Wish) -> None:
+    """Refuse an array as a score that a source does not give, or gives several numbers of for each example.
+
+    Raises:
+        SourceError: it is one of the two.
+    """
+    header = reader.columns(location)
+    named = _id_column(list(header.columns), dataset, location)
+    taken = {one.name: one for one in _taken(header.columns, named, wish, location)}
+    if name not in taken:
+        raise SourceError(
+            f"{location} gives {', '.join(taken)} and not {name!r}, the score; name its array with --take {name}=ARRAY"
+        )
+    columns = taken[name].columns
+    if len(columns) > 1 or header.columns[columns[0]].is_nested():
+        raise SourceError(f"{name!r} of {location} has several numbers for each example, and a score has one")
+
+
 def check_owner(known: Record, name: str, dataset: str) -> None:
     """Refuse a name that another data set's signals have.
 
@@ -220,7 +238,7 @@ class _Rows:
 
 def _id_column(columns: list[str], dataset: Dataset, location: str) -> str:
     """The column that tells the rows apart: ids, keys, or the one that the data set was ingested with as its key."""
-    own = dataset.record.request.settings.get("columns", {}).get("key")
+    own = dataset.own_key()
     found = [name for name in _IDS if name in columns] or [name for name in columns if name == own]
     if len(found) == 1:
         return found[0]

@@ -36,12 +36,13 @@ class Corrections:
                 raise ValueError(f"{name} must not be empty: the new version remembers it for every corrected row")
 
 
-def read_corrections(source: Source, dataset: str, *, by: str, why: str) -> Corrections:
-    """Corrections from a file with the columns `example_id` (or `key`) and `label`; further columns do not count.
+def read_corrections(source: Source, dataset: str, *, own_key: str | None, by: str, why: str) -> Corrections:
+    """Corrections from a file with a column `label` and one for the row; further columns do not count.
 
     Args:
-        source: the file.
+        source: the file; its rows are told by `example_id`, by `key`, or by the data set's own key column.
         dataset: name of the data set, which stands before a key in an id.
+        own_key: the column that was the key where the data set was read, if there was one.
         by: who says so.
         why: the reason.
 
@@ -50,11 +51,11 @@ def read_corrections(source: Source, dataset: str, *, by: str, why: str) -> Corr
     """
     reader, location = open_format(source), source.location
     header = reader.columns(location)
-    named = next((name for name in ("example_id", "key") if name in header.columns), None)
+    named = next((name for name in ("example_id", "key", own_key) if name and name in header.columns), None)
     if named is None or "label" not in header.columns:
         raise SourceError(
             f"{location} has the columns {', '.join(header.columns)}; corrections need 'label' and "
-            "'example_id' (or 'key')"
+            f"'example_id' (or 'key'{f', or {own_key!r}' if own_key else ''})"
         )
     kept = [named, "label"]
     types = {name: pl.String() if header.inferred else dtype for name, dtype in header.columns.items()}
@@ -69,7 +70,7 @@ def read_corrections(source: Source, dataset: str, *, by: str, why: str) -> Corr
         empty = rows["example_id" if name == named else name].fill_null("") == ""
         if empty.any():
             raise SourceError(f"{int(empty.sum())} of {len(rows)} rows of {location} have no {name}; fill or drop them")
-    if named == "key":
+    if named != "example_id":
         rows = rows.with_columns(pl.concat_str(pl.lit(f"{dataset}:"), "example_id").alias("example_id"))
     twice = rows.filter(rows["example_id"].is_duplicated())
     if len(twice):

@@ -85,21 +85,21 @@ class Sweep:
     def remove(self) -> Iterator[Waste]:
         """Remove all waste, telling of each piece once it is gone.
 
-        No version is published while it is sought. A record goes before its files, so that
-        whatever interrupts this leaves no artifact that lacks a file.
+        Nothing is published meanwhile. A record goes before its files, so that whatever interrupts
+        this leaves no artifact that lacks a file.
         """
         with self._files.locked("versions", exclusive=True):
             waste = self.find()
             for one in waste:
                 if one.what == "artifact":
                     self._files.remove(f"{one.path}/record.json")
-        for one in waste:
-            for path in one.files:
-                self._files.remove(path)
-            self._files.prune(one.path)
-            if one.what == "leftover":
-                self._files.prune(_parent(one.path))
-            yield one
+            for one in waste:
+                for path in one.files:
+                    self._files.remove(path)
+                self._files.prune(one.path)
+                if one.what == "leftover":
+                    self._files.prune(_parent(one.path))
+                yield one
 
     def _reached(self, records: Mapping[str, Record], now: float) -> set[str]:
         """Ids of the artifacts that something needs, or that are young."""

@@ -49,7 +49,8 @@ def why(files: Files, artifacts: Artifacts, versions: Versions, example_id: str)
     Returns:
         One row a fact, with `COLUMNS`: the example's row in the newest version of its data set (and what
         earlier versions had instead), its scores in the newest scored version, and its fate in every version of
-        every subset over the data set or one that it was made from.
+        every subset over the data set or one that it was made from. The same for data sets of other names that
+        were made from this one and still have the example, such as one with labels planted wrong.
 
     Raises:
         ValueError: the id has no data set in front of its key.
@@ -64,9 +65,14 @@ def why(files: Files, artifacts: Artifacts, versions: Versions, example_id: str)
     facts = list(_example_facts(reader, versions.all("dataset", name)))
     if all(fact["name"] == _GONE for fact in facts):
         raise NotFoundError(f"data set {name!r} has no example {example_id!r}")
-    if name in versions.names("scored"):
-        facts += _score_facts(reader, versions.find("scored", name))
-    family = _family(artifacts, versions.all("dataset", name))
+    families = _families(artifacts, versions, name)
+    for derived in families.keys() - {name}:
+        facts += (fact for fact in _example_facts(reader, versions.all("dataset", derived)) if fact["name"] != _GONE)
+    scored = versions.names("scored")
+    for one in families:
+        if one in scored:
+            facts += _score_facts(reader, versions.find("scored", one))
+    family = set().union(*families.values())
     for subset in versions.names("subset"):
         for version in versions.all("subset", subset):
             facts += _subset_facts(reader, version, family)
@@ -211,6 +217,17 @@ def _read_facts(reader: _Reader, version: Version, record: Record) -> Iterator[F
         low, high = values.select(pl.col("value").min().alias("a"), pl.col("value").max().alias("b")).collect().row(0)
         text = f"examples kept have {low:.6g} to {high:.6g}; high means {scores.meta['high_means']}"
         yield {**_fact("read", version, role.removeprefix("score."), text=text), **placed}
+
+
+def _families(artifacts: Artifacts, versions: Versions, name: str) -> dict[str, set[str]]:
+    """The family of this data set, and, by name, those of the data sets that were made from a version of it."""
+    own = {version.artifact for version in versions.all("dataset", name)}
+    found = {name: _family(artifacts, versions.all("dataset", name))}
+    for other in versions.names("dataset"):
+        family = found.get(other) or _family(artifacts, versions.all("dataset", other))
+        if family & own:
+            found[other] = family
+    return found
 
 
 def _family(artifacts: Artifacts, versions: list[Version]) -> set[str]:

@@ -1,5 +1,6 @@
 """A query's answer as a table, CSV, JSON or Parquet, to the terminal or to a file."""
 
+import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from rich.table import Table
 
 from storage.export.target import check_target
 
+_ENDINGS = ("csv", "json", "parquet")
 MOST_ROWS = 50
 """Rows of a table on the terminal; files and other formats get all."""
 MOST_RECORDS = 10
@@ -27,26 +29,41 @@ def write_answer(parts: Iterable[pl.DataFrame], shape: str, output: str | None, 
         avoid: a store's directory: answers go outside.
 
     Raises:
-        ValueError: Parquet has no place on a terminal, or the file lies in the store or where no directory is.
+        ValueError: Parquet has no place on a terminal, or the file lies in the store or where no directory is,
+            or its ending says nothing, or something else than the format.
     """
     if shape == "parquet" and output is None:
         raise ValueError("--format parquet needs --output FILE")
-    if output is not None and shape == "table" and Path(output).suffix in (".csv", ".json", ".parquet"):
-        shape = Path(output).suffix[1:]
-    if output is None:
+    if output is not None:
+        shape = _shape_of(output, shape)
+    else:
         _to_stream(pl.concat(parts), shape)
         return
+    if "://" in output:
+        raise ValueError(f"--output {output} is a URL; name a file of this machine")
     target = Path(output)
     check_target(target, replace=True, avoid=avoid)
     if not target.parent.is_dir():
         raise ValueError(f"there is no directory {target.parent} for {output}; make it first")
-    partial = target.with_name(f".{target.name}.partial")
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
         rows = _to_file(iter(parts), shape, partial)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
     Console(stderr=True).print(f"{rows} rows written to {output}", highlight=False)
+
+
+def _shape_of(output: str, shape: str) -> str:
+    """The format that a file's ending and `--format` agree on."""
+    ending = Path(output).suffix.removeprefix(".").lower()
+    if ending not in _ENDINGS:
+        if shape == "table" and ending != "txt":
+            raise ValueError(f"the ending of {output} names no format; use {', '.join(_ENDINGS)} or txt, or --format")
+        return shape
+    if shape not in ("table", ending):
+        raise ValueError(f"--format {shape} contradicts the ending of {output}; change one of them")
+    return ending
 
 
 def _to_stream(answer: pl.DataFrame, shape: str) -> None:

@@ -5,7 +5,8 @@ ids, weights, reasons, labels and scores of the whole version.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -50,8 +51,9 @@ def export_rows(store: Store, version: Version, *, dropped_too: bool = False) ->
     """The rows of a version.
 
     A subset gives the kept rows: those of its data set with `weight`, `reason`, and where it corrects labels,
-    `given_label` beside the corrected `label`. A scored version gives all rows of the data set with its scores. A
-    column of ours that the data set has too is called `tamis_...`.
+    `given_label` beside the corrected `label`. A scored version gives all rows of the data set with its scores, which
+    have the names and values of the view `scored.<name>`. A column of ours that the data set has too is called
+    `tamis_...`.
 
     Args:
         store: where the version is.
@@ -128,16 +130,37 @@ def _selected(store: Store, selection_id: str, source: Dataset) -> pl.DataFrame:
 
 
 def _scored(store: Store, columns: Mapping[str, str], source: Dataset) -> pl.DataFrame | None:
-    """By id: each score, its standard error where it has one, and its further columns."""
+    """By id, as the view `scored.<name>` has them: each score and its further columns."""
     joined: pl.DataFrame | None = None
     for name, artifact in columns.items():
-        table = store.table(artifact, "scores")
-        if table["standard_error"].null_count() == len(table):
-            table = table.drop("standard_error")
-        names = {one: _own(f"{name}_{one}", source) for one in table.columns if one != "example_id"}
-        table = table.rename({**names, "value": _own(name, source)})
+        table = _score_columns(store, artifact, source.schema.classes)
+        endings = {"value": "", "standard_error": "_se"}
+        further = [one for one in table.columns if one != "example_id"]
+        table = table.rename({one: _own(name + endings.get(one, f"_{one}"), source) for one in further})
         joined = table if joined is None else joined.join(table, on="example_id", how="full", coalesce=True)
     return joined
+
+
+def _score_columns(store: Store, artifact: str, classes: Sequence[str]) -> pl.DataFrame:
+    """Scores with their standard error where they have one, suggested labels as classes, and `frozen`.
+
+    A suggested label is a whole number where every class is written as one. `frozen` is there where some score is of
+    a stored model that was not trained on the row.
+    """
+    record = store.record(artifact)
+    table = store.table(artifact, "scores")
+    if not record.meta.get("has_standard_error"):
+        table = table.drop("standard_error")
+    if "suggested_label" in table.columns and classes:
+        places = pl.col("suggested_label").cast(pl.Int64)
+        names = places.replace_strict(dict(enumerate(classes)), default=None, return_dtype=pl.String)
+        whole = all(re.fullmatch("0|-?[1-9][0-9]{0,17}", one) for one in classes)
+        table = table.with_columns((names.cast(pl.Int64) if whole else names).alias("suggested_label"))
+    if record.table("frozen"):
+        ids = store.table(artifact, "frozen", ["example_id"])["example_id"]
+        listed = pl.col("example_id").is_in(ids.implode())
+        table = table.with_columns(pl.when(pl.col("value").is_not_null()).then(listed).alias("frozen"))
+    return table
 
 
 def _blocks(source: Dataset, beside: pl.DataFrame | None) -> Iterator[pl.DataFrame]:

@@ -37,6 +37,9 @@ class Source:
     def __post_init__(self) -> None:
         if (self.labels is None) != (self.label_key is None):
             raise ValueError("labels and label_key go together: the second file, and the column that joins it")
+        for place in filter(None, (self.location, self.labels)):
+            if "://" in place:
+                raise SourceError(f"{place} is a URL, and sources are files of this machine; download it first")
 
     def kind(self) -> str:
         """The format's name.

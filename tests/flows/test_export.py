@@ -21,6 +21,7 @@ from storage.export import rows as rows_module
 from storage.export import target as target_module
 from storage.schemas import DatasetSchema, Feature
 from storage.store import Store
+from storage.tables import scores_to_table
 from storage.values import Scores
 from tests.storage.houses import DATASET, ROWS, toy_selection, toy_store
 
@@ -131,9 +132,45 @@ def test_a_scored_version_has_its_scores(store, tmp_path):
     export_version(store, "toys", to="parquet", output=tmp_path / "out", kind="scored")
     frame = pl.read_parquet(tmp_path / "out")
     assert frame["el2n"].to_list() == [0.1, 0.2, 0.3, None, 0.4]
+    assert frame["el2n_se"].to_list() == [0.1 / 10, 0.2 / 10, 0.3 / 10, None, 0.4 / 10]
     assert frame["el2n_flag"].to_list() == [False, False, True, None, True]
     assert frame["size"].to_list() == ROWS["size"].to_list()
     assert frame["tamis_size"].to_list() == frame["el2n"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("classes", "suggested"),
+    [
+        (("cat", "dog"), ["dog", "cat", "cat", None, "dog"]),
+        (("-3", "70"), [70, -3, -3, None, 70]),
+        (("7", "007"), ["007", "7", "7", None, "007"]),
+    ],
+)
+def test_scores_are_exported_as_the_view_shows_them(tmp_path, classes, suggested):
+    rows = ROWS.with_columns(label=pl.Series([classes[0]] * 5))
+    store = toy_store(tmp_path / "store", rows, DatasetSchema(features=(), classes=classes))
+    index = store.dataset("toys").index("train")
+    columns = {"flagged": np.array([False, False, True, True]), "suggested_label": np.array([1, 0, 0, 1])}
+    scores = Scores(index=index, values=np.arange(4) / 8, high_means="hard", columns=columns)
+    plain = Request(kind="scores", settings={"frozen": False})
+    store.write_scores(plain, scores, {})
+    frozen = Request(kind="scores", settings={"frozen": True})
+    table, meta = scores_to_table(scores)
+    with store.write(frozen) as draft:
+        draft.add_table("scores", table.with_columns(value=pl.Series([0.1, 0.2, None, 0.4])))
+        draft.add_table("frozen", pl.DataFrame({"example_id": ["toys:2", "toys:4"]}))
+        draft.meta.update(meta)
+    scored = Request(kind="scored", settings={})
+    with store.write(scored) as draft:
+        draft.meta.update({"dataset": DATASET.id, "columns": {"noise": plain.id, "old": frozen.id}})
+    store.publish("scored", "toys", scored.id)
+    export_version(store, "toys", to="parquet", output=tmp_path / "out", kind="scored")
+    frame = pl.read_parquet(tmp_path / "out")
+    assert frame["noise_suggested_label"].to_list() == suggested
+    assert frame["old_frozen"].to_list() == [False, False, None, None, True]
+    view = store.sql("SELECT * EXCLUDE (split, label) FROM scored.toys ORDER BY example_id")
+    assert frame.select(view.columns).equals(view)
+    assert set(frame.columns) == {*ROWS.columns, *view.columns}
 
 
 @pytest.mark.parametrize("to", FORMATS)
@@ -188,6 +225,32 @@ def test_an_image_that_png_has_no_mode_for_is_an_array(tmp_path):
     np.testing.assert_array_equal(found, pixels[1].reshape(2, 3, 2))
 
 
+def test_the_json_of_a_shard_is_json_where_numbers_are_not_finite(tmp_path):
+    rows = pl.DataFrame(
+        {
+            "example_id": ["toys:a", "toys:b"],
+            "split": "train",
+            "label": "x",
+            "size": [float("nan"), 1.5],
+            "pair": pl.Series([[float("inf"), 2.0], [None, float("-inf")]], dtype=pl.Array(pl.Float64, 2)),
+            "box": [{"side": float("nan")}, {"side": 4.0}],
+        }
+    )
+    schema = DatasetSchema(features=(Feature(name="size", kind="number"),), classes=("x",))
+    store = toy_store(tmp_path / "store", rows, schema)
+    export_version(store, "toys", to="webdataset", output=tmp_path / "out")
+
+    def refused(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    with tarfile.open(tmp_path / "out" / "rows-000000.tar") as tar:
+        texts = [tar.extractfile(f"{row:09d}.json").read() for row in range(2)]
+    found = [json.loads(text, parse_constant=refused) for text in texts]
+    assert [one["size"] for one in found] == [None, 1.5]
+    assert [one["pair"] for one in found] == [[None, 2.0], [None, None]]
+    assert [one["box"] for one in found] == [{"side": None}, {"side": 4.0}]
+
+
 @pytest.mark.parametrize("to", FORMATS)
 def test_a_subset_that_keeps_nothing_is_an_export_without_rows(tmp_path, to):
     store = toy_store(tmp_path / "store")
@@ -239,21 +302,113 @@ def test_a_label_layer_lies_over_the_rows(tmp_path):
 
 
 @pytest.mark.parametrize("to", FORMATS)
-def test_what_is_there_stays_until_it_may_be_replaced(store, tmp_path, to):
+def test_a_file_stays_until_it_may_be_replaced(store, tmp_path, to):
     place = tmp_path / "out"
-    place.mkdir()
-    (place / "thesis.tex").write_text("mine")
+    place.write_text("mine")
     with pytest.raises(ValueError, match="out exists; --replace writes over it"):
         export_version(store, "toys-clean", to=to, output=place)
-    assert (place / "thesis.tex").read_text() == "mine"
+    assert place.read_text() == "mine"
     export_version(store, "toys-clean", to=to, output=place, replace=True)
     assert len(read(to, place)) == 3
-    export_version(store, "toys-clean", to="csv", output=place, replace=True)
-    assert len(read("csv", place)) == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
 
 
+@pytest.mark.parametrize("before", DIRECTORIES)
+@pytest.mark.parametrize("to", DIRECTORIES)
+def test_an_earlier_export_stays_until_it_may_be_replaced(store, tmp_path, before, to):
+    place = tmp_path / "out"
+    export_version(store, "toys-clean", to=before, output=place)
+    with pytest.raises(ValueError, match="out exists; --replace writes over it"):
+        export_version(store, "toys", to=to, output=place)
+    assert len(read(before, place)) == 3
+    export_version(store, "toys", to=to, output=place, replace=True)
+    assert len(read(to, place)) == 5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("thesis.tex", "mine"),
+        ("tamis.json", '{"name": "a sieve"}'),
+        ("tamis.json", "not JSON"),
+        ("tamis.json", '["tamis", "version", "artifact"]'),
+        (f"_delta_log/{0:020d}.json", '{"metaData": {"description": "{}"}}'),
+        (f"_delta_log/{0:020d}.json", '{"metaData": {"name": "sales"}}'),
+        (f"_delta_log/{0:020d}.json", '{"metaData": {"description": null}}'),
+        (f"_delta_log/{0:020d}.json", '{"metaData": {"description": "Sales of 2019"}}'),
+    ],
+)
+@pytest.mark.parametrize("to", DIRECTORIES)
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_directory_that_is_no_export_is_never_replaced(store, tmp_path, to, replace, name, content):
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"something else than an export.*empty it, or name another --output"):
+        export_version(store, "toys-clean", to=to, output=tmp_path / "out", replace=replace)
+    assert path.read_text() == content
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
+
+
+@pytest.mark.parametrize("inside", [None, "thesis.tex", "tamis.json"])
+@pytest.mark.parametrize("to", ["csv", "parquet"])
+def test_one_file_never_replaces_a_directory(store, tmp_path, to, inside):
+    place = tmp_path / "out"
+    place.mkdir()
+    if inside is not None:
+        (place / inside).write_text(json.dumps(dict.fromkeys(("tamis", "version", "artifact"), "x")))
+    before = place.stat().st_ino
+    with pytest.raises(ValueError, match="out is a directory, and one file is to be written; name a file as --output"):
+        export_version(store, "toys-clean", to=to, output=place, replace=True)
+    assert place.stat().st_ino == before
+    assert [path.name for path in place.iterdir()] == ([] if inside is None else [inside])
+
+
+@pytest.mark.parametrize(
+    ("output", "name"),
+    [(".", "current"), ("..", "current"), ("../inner", "current"), ("../../home", "home"), ("../../users", "home")],
+)
+@pytest.mark.parametrize("full", [False, True])
+def test_the_current_and_the_home_directory_stay(store, tmp_path, monkeypatch, output, name, full):
+    inner, home = tmp_path / "outer" / "inner", tmp_path / ("users/me" if "users" in output else "home")
+    inner.mkdir(parents=True)
+    home.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(inner)
+    if full:
+        card = json.dumps(dict.fromkeys(("tamis", "version", "artifact"), "x"))
+        (Path(output) / "tamis.json").write_text(card)
+    before = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=rf"the {name} directory .*never replaces; name a new directory"):
+        export_version(store, "toys-clean", to="webdataset", output=Path(output), replace=full)
+    assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("behind", ["directory", "file", "nothing"])
 @pytest.mark.parametrize("to", FORMATS)
+def test_a_link_and_what_is_behind_it_stay(store, tmp_path, to, behind):
+    real, link = tmp_path / "real", tmp_path / "link"
+    if behind == "directory":
+        real.mkdir()
+    elif behind == "file":
+        real.write_text("mine")
+    link.symlink_to("real")
+    with pytest.raises(ValueError, match=rf"link is a link to real, and an export replaces no link; name {real}"):
+        export_version(store, "toys-clean", to=to, output=link, replace=True)
+    assert link.is_symlink()
+    assert (real.is_dir(), real.is_file()) == (behind == "directory", behind == "file")
+    assert behind != "file" or real.read_text() == "mine"
+
+
+def test_a_pipe_is_not_replaced(store, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe is neither a file nor a directory"):
+        export_version(store, "toys-clean", to="csv", output=tmp_path / "pipe", replace=True)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("to", DIRECTORIES)
 def test_an_empty_directory_is_a_place(store, tmp_path, to):
     (tmp_path / "out").mkdir()
     export_version(store, "toys-clean", to=to, output=tmp_path / "out")
@@ -269,7 +424,9 @@ def test_a_place_in_or_around_the_store_is_refused(store, tmp_path, where):
 
 @pytest.mark.parametrize("to", FORMATS)
 def test_an_export_that_fails_leaves_nothing(store, tmp_path, monkeypatch, to):
-    (tmp_path / "out").mkdir()
+    if to in DIRECTORIES:
+        (tmp_path / "out").mkdir()
+    before = sorted(tmp_path.iterdir())
 
     def broken(*_: object) -> None:
         raise OSError("disk gone")
@@ -277,8 +434,8 @@ def test_an_export_that_fails_leaves_nothing(store, tmp_path, monkeypatch, to):
     monkeypatch.setattr(target_module, "_put", broken)
     with pytest.raises(OSError, match="disk gone"):
         export_version(store, "toys-clean", to=to, output=tmp_path / "out")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "store"]
-    assert list((tmp_path / "out").iterdir()) == []
+    assert sorted(tmp_path.iterdir()) == before
+    assert to not in DIRECTORIES or list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_killed_export_leaves_the_old_one_in_its_place(store, tmp_path):
@@ -331,6 +488,17 @@ def test_what_cannot_be_exported_is_one_sentence(store, tmp_path, capsys, argume
     assert sentence in err
     assert len(err.splitlines()) == 1
     assert not place.exists()
+
+
+def test_an_export_to_a_url_is_refused(store, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    said = ("--to", "csv", "--output", "s3://bucket/out.csv", "--store", str(store.root))
+    code, _, err = tamis("export", "toys-clean@1", *said, capsys=capsys)
+    assert (code, err) == (
+        1,
+        "tamis: --output s3://bucket/out.csv is a URL; name a file or directory of this machine\n",
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
 def test_the_command_tells_what_it_wrote(store, tmp_path, capsys):

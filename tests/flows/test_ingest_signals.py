@@ -4,7 +4,7 @@ import pytest
 
 from curation.scorers.el2n import error_l2_norm
 from flows import cli
-from flows.ingest_by_hand import append_location
+from flows.ingest_by_hand import append_location, relabel_examples
 from flows.signals_by_hand import ingest_signals as put
 from storage.errors import NotFoundError, SourceError
 from storage.given_signals import Wish
@@ -62,6 +62,14 @@ def test_an_equal_object_is_read_once_and_another_is_the_next_version(store):
 def test_the_key_may_bear_the_name_that_it_has_in_the_data_set(store):
     order = np.array([3, 0, 5, 1, 4, 2])
     ingest_signals(store, "toys", "probs", {"id": order, "probs": PROBS[order]})
+    assert np.array_equal(read_back(store, "probs", "probs"), PROBS)
+
+
+def test_the_key_keeps_its_name_when_labels_are_corrected(store, tmp_path):
+    fixes = tmp_path / "fixes.csv"
+    fixes.write_text("id,label\n0,b\n")
+    relabel_examples(store, "toys", str(fixes), "me", "seen", no_progress)
+    ingest_signals(store, "toys", "probs", {"id": np.arange(6), "probs": PROBS})
     assert np.array_equal(read_back(store, "probs", "probs"), PROBS)
 
 
@@ -249,7 +257,11 @@ def test_a_score_of_ones_own_becomes_a_column_that_a_selection_reads(store, tmp_
         (("--score", "probs"), "--score and --high-means go together"),
         (("--as", "mine", "--take", "p=nothing"), "has no array nothing; it has probs"),
         (("--as", "mine", "--append"), "signals"),
-        (("--score", "probs", "--high-means", "hard"), "one number per example"),
+        (("--score", "probs", "--high-means", "hard"), "several numbers for each example, and a score has one"),
+        (
+            ("--score", "hard", "--high-means", "hard"),
+            "not 'hard', the score; name its array with --take hard=ARRAY",
+        ),
     ],
 )
 def test_options_without_sense_are_one_sentence(store, tmp_path, monkeypatch, capsys, options, sentence):
@@ -259,6 +271,7 @@ def test_options_without_sense_are_one_sentence(store, tmp_path, monkeypatch, ca
     assert code == 1
     assert sentence in error
     assert error.count("\n") == 1 or error.startswith("[")
+    assert store.names("signals") == []
 
 
 def test_signals_of_another_data_set_keep_their_name(store, tmp_path, monkeypatch, capsys):

@@ -68,3 +68,10 @@ def test_a_served_recipe_runs_on_its_interval_and_keeps_its_schedule(tmp_path):
     output, _ = process.communicate(timeout=60)
     assert list((tmp_path / "s" / "runs").glob("*.json")), output
     assert (tmp_path / "s" / "versions" / "subset" / "digits-clean").is_dir()
+
+
+def test_a_schedule_that_is_none_is_one_sentence(tmp_path):
+    from flows.orchestrate import serve_recipe
+
+    with pytest.raises(ValueError, match="--cron 'bad' is no schedule; write minute, hour, day"):
+        serve_recipe("digits", str(tmp_path), (), name="digits", cron="bad", interval=None)

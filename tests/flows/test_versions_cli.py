@@ -87,3 +87,11 @@ def test_upkeep_finds_nothing_wrong_and_nothing_to_remove(store, capsys):
     code, out, _ = tamis("fsck", capsys=capsys)
     assert code == 1
     assert "damage" in out
+
+
+def test_rows_of_a_file_that_was_read_before_are_not_appended_again(store, capsys):
+    tamis("ingest", "two.csv", "--name", "x", "--append", capsys=capsys)
+    for name in ("one.csv", "two.csv"):
+        code, out, _ = tamis("ingest", name, "--name", "x", "--append", capsys=capsys)
+        assert (code, out) == (0, f"x@2 has the rows of {name} already; nothing is appended\n")
+    assert len(store.versions("dataset", "x")) == 2

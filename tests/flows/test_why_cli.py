@@ -166,3 +166,20 @@ def test_an_answer_for_a_missing_directory_is_one_sentence(store, tmp_path, caps
         1,
         f"tamis: there is no directory {tmp_path}/none for {tmp_path}/none/a.csv; make it first\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("output", "further", "sentence"),
+    [
+        ("a.xlsx", (), "the ending of .*a.xlsx names no format; use csv, json, parquet or txt, or --format"),
+        ("answer", (), "the ending of .*answer names no format"),
+        ("a.csv", ("--format", "json"), "--format json contradicts the ending of .*a.csv"),
+        ("s3://bucket/a.csv", (), "s3://bucket/a.csv is a URL; name a file of this machine"),
+    ],
+)
+def test_an_answer_is_in_the_format_that_its_file_is_named_for(store, tmp_path, capsys, output, further, sentence):
+    place = output if "://" in output else str(tmp_path / output)
+    code, _, err = tamis(capsys, store, "sql", "SELECT 1", "--output", place, *further)
+    assert code == 1
+    assert re.search(sentence, err)
+    assert list(tmp_path.iterdir()) == []

@@ -459,3 +459,9 @@ def test_several_parquet_files_are_one_source(tmp_path):
     rows.rename({"label": "answer"}).write_parquet(tmp_path / "part-2.parquet")
     with pytest.raises(SourceError, match=r"part-2\.parquet has other columns or types than .*part-0\.parquet"):
         parquet.columns(pattern)
+
+
+@pytest.mark.parametrize("said", [{"location": "s3://b/a.csv"}, {"location": "a.csv", "labels": "https://h/l.csv"}])
+def test_a_url_is_no_source(said):
+    with pytest.raises(SourceError, match=r"(s3://b/a.csv|https://h/l.csv) is a URL, .* download it first"):
+        Source(**said, label_key="id" if "labels" in said else None)

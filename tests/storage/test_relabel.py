@@ -141,13 +141,14 @@ def test_who_and_why_cannot_be_left_out(empty):
 
 def read(folder, text: str, name: str = "fix.csv") -> Corrections:
     (folder / name).write_text(text)
-    return read_corrections(Source(location=str(folder / name)), "toys", by="ada", why="looked")
+    return read_corrections(Source(location=str(folder / name)), "toys", own_key="row", by="ada", why="looked")
 
 
 def test_a_file_of_keys_and_one_of_ids_say_the_same(tmp_path):
     keys = read(tmp_path, "key,label,note\n0,dog,x\n007,cat,y\n")
     ids = read(tmp_path, "example_id,label\ntoys:0,dog\ntoys:007,cat\n")
-    assert keys.rows.rows() == ids.rows.rows() == [("toys:0", "dog"), ("toys:007", "cat")]
+    own = read(tmp_path, "row,label\n0,dog\n007,cat\n")
+    assert keys.rows.rows() == own.rows.rows() == ids.rows.rows() == [("toys:0", "dog"), ("toys:007", "cat")]
     lines = read(tmp_path, '{"key": 5, "label": 1}\n', "fix.jsonl")
     assert lines.rows.rows() == [("toys:5", "1")]
 
@@ -156,7 +157,10 @@ def test_a_file_of_keys_and_one_of_ids_say_the_same(tmp_path):
     ("text", "sentence"),
     [
         ("key,truth\n0,dog\n", "has the columns key, truth; corrections need 'label' and 'example_id'"),
-        ("id,label\n0,dog\n", "has the columns id, label; corrections need"),
+        (
+            "id,label\n0,dog\n",
+            "has the columns id, label; corrections need 'label' and 'example_id' .or 'key', or 'row'",
+        ),
         ("key,label\n0,dog\n0,cat\n", "has 'toys:0' more than once; give each example one label"),
         ("key,label\n0,\n1,dog\n", "1 of 2 rows of .* have no label; fill or drop them"),
         ("key,label\n,dog\n", "1 of 1 rows of .* have no key; fill or drop them"),

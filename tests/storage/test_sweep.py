@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from storage.artifacts import Request
-from storage.errors import CorruptError
+from storage.errors import CorruptError, NotFoundError
 from storage.fsck import check_store
 from storage.index import ExampleIndex
 from storage.sweep import Sweep
@@ -72,6 +72,30 @@ def test_an_old_artifact_stays_while_a_young_one_is_made_from_it(store):
     grow_old(store, WEEK + 60)
     write_scores(store, "young", request.id)
     assert found(store) == []
+
+
+def test_what_was_made_from_an_artifact_that_is_swept_meanwhile_is_never_published(store):
+    old = write_scores(store, "old")
+    grow_old(store, WEEK + 60)
+    request = Request(kind="scores", settings={"name": "new"}, inputs={"dataset": DATASET.id, "earlier": old})
+    with (
+        pytest.raises(NotFoundError, match=f"{old} was removed by `tamis gc` while .* run it again"),
+        store.write(request) as draft,
+    ):
+        draft.share(store.record(old).files)
+        list(Sweep(store.files).remove())
+    assert not store.has(request.id)
+    assert list(check_store(store.files)) == []
+
+
+def test_files_that_are_swept_while_a_draft_lists_them_are_missed(store):
+    old = write_scores(store, "old")
+    grow_old(store, WEEK + 60)
+    request = Request(kind="scores", settings={"name": "new"}, inputs={"dataset": DATASET.id})
+    with pytest.raises(NotFoundError, match=f"artifacts/{old}/.* was removed"), store.write(request) as draft:
+        draft.share(store.record(old).files)
+        list(Sweep(store.files).remove())
+    assert not store.has(request.id)
 
 
 def test_files_that_another_artifact_shares_stay(store):

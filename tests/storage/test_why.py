@@ -124,6 +124,26 @@ def test_a_subset_over_an_earlier_version_still_counts_and_one_over_other_data_d
     assert facts(store.why("others:1"), "subset") == {}
 
 
+def test_scores_and_subsets_of_a_data_set_made_from_this_one_under_another_name_are_told(tmp_path):
+    store = toy_store(tmp_path)
+    noisy = Request(kind="dataset", settings={"noise": 1}, inputs={"dataset": DATASET.id})
+    with store.write(noisy) as draft:
+        draft.share(store.record(DATASET.id).files)
+        draft.meta.update(store.record(DATASET.id).meta)
+    store.publish("dataset", "noisy", noisy.id)
+    index = store.dataset("noisy").index("train")
+    scores = Scores(index=index, values=np.arange(4.0), high_means="hard")
+    request = Request(kind="scores", settings={}, inputs={"dataset": noisy.id})
+    store.write_scores(request, scores, {})
+    scored = Request(kind="scored", settings={}, inputs={"dataset": noisy.id, "score.odd": request.id})
+    with store.write(scored) as draft:
+        draft.meta.update({"dataset": noisy.id, "columns": {"odd": request.id}})
+    store.publish("scored", "noisy", scored.id)
+    answer = store.why("toys:1")
+    assert facts(answer, "score")["odd"][:3] == (1.0, 3, 50.0)
+    assert set(answer.filter(kind="example")["version"]) == {"toys@1", "noisy@1"}
+
+
 def test_an_example_outside_the_training_split_has_neither_scores_nor_subsets(tmp_path):
     store = toy_store(tmp_path)
     scores = publish_scores(store, [0.1, 0.9, 0.4, 0.3])

@@ -2,11 +2,13 @@
 
 `.cls` is the class number (left out where a label is missing), `.json` all columns but the image, ids among them, and
 the image is a `.png`; a shape that PNG has no mode for is a `.npy`. Keys are row numbers, because a dot in an id
-would end the key. A shard has at most 10,000 rows and about 1 GB.
+would end the key. NaN and infinities, which JSON does not have, are null in `.json`. A shard has at most 10,000 rows
+and about 1 GB.
 """
 
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +59,22 @@ def _samples(block: pl.DataFrame, rows: ExportRows, pillow: Any) -> list[dict[st
     pixels = np.asarray(block[image].to_numpy(), np.uint8).reshape(len(block), *shape) if image else None
     samples = []
     for number, row in enumerate(described.iter_rows(named=True)):
-        sample: dict[str, Any] = {"json": json.dumps(row, default=str).encode()}
+        sample: dict[str, Any] = {"json": json.dumps(_as_json(row), default=str, allow_nan=False).encode()}
         if rows.label is not None and str(row[rows.label]) in places:
             sample["cls"] = str(places[str(row[rows.label])]).encode()
         if pixels is not None:
             sample |= _encoded(pixels[number], pillow)
         samples.append(sample)
     return samples
+
+
+def _as_json(value: Any) -> Any:
+    """A value with null for each number in it that is not finite."""
+    if isinstance(value, dict):
+        return {name: _as_json(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_as_json(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _encoded(image: Any, pillow: Any) -> dict[str, bytes]:

@@ -1,0 +1,49 @@
+"""Revisions: whether the methods that made an artifact are still what they were then."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flows import resolve
+from storage.artifacts import Request
+from storage.lineage import ancestry
+from storage.store import Store
+
+METHOD_KINDS = {
+    "signals": "examiner",
+    "training": "learner",
+    "scores": "scorer",
+    "selection": "selector",
+    "evaluation": "learner",
+}
+"""What kind of method makes a kind of artifact; its settings stand in the request under that word."""
+
+
+def method_moved_on(request: Request) -> str | None:
+    """What is new in the methods that a request names: one is gone, or has another revision; None if neither."""
+    return next(_moved_on(request), None)
+
+
+def outdated(store: Store, artifact_id: str) -> str | None:
+    """What is new in the methods behind an artifact, its own or those of all that it was made from, if anything is."""
+    records = ancestry(store.artifacts, artifact_id)
+    return next((one for record in records for one in _moved_on(record.request)), None)
+
+
+def _moved_on(request: Request) -> Iterator[str]:
+    for kind, described, revision in _methods(request):
+        name = str(described["method"])
+        if name not in resolve.available(kind):
+            yield f"method: there is no {kind} {name!r} any more"
+            continue
+        now = int(getattr(resolve.method_class(kind, name), "revision", 1))
+        if now != revision:
+            yield f"method revision: {kind} {name!r} had revision {revision} and has {now} now"
+
+
+def _methods(request: Request) -> Iterator[tuple[str, Mapping[str, Any], int]]:
+    """Kind, settings and revision of each method that a request names; none where a user brought the numbers."""
+    kind = METHOD_KINDS.get(request.kind)
+    if kind is not None and isinstance(request.settings.get(kind), Mapping):
+        yield kind, request.settings[kind], request.revision
+    if request.kind == "training" and isinstance(request.settings.get("model"), Mapping):
+        yield "model", request.settings["model"], int(request.settings.get("model_revision", 1))
