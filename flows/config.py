@@ -291,6 +291,26 @@ def check_score_names(names: Sequence[str]) -> None:
                 raise ValueError(f"the scores {name!r} and {other!r} would share a column of scored.*; rename one")
 
 
+def check_beside_metadata(names: Sequence[str], metadata: Sequence[str]) -> None:
+    """Refuse names of scores whose columns a data set's own metadata would meet in `scored.<data set>`.
+
+    Args:
+        names: of the scores.
+        metadata: columns that the data set keeps for queries.
+
+    Raises:
+        ValueError: a metadata column is named like a score or, as in `loss_se`, like a further column of one.
+    """
+    for name in names:
+        shown = {name.lower(), *(f"{name.lower()}_{suffix}" for suffix in SCORE_SUFFIXES)}
+        for column in metadata:
+            if column.lower() in shown:
+                raise ValueError(
+                    f"the score {name!r} and the data set's metadata column {column!r} would share a column of "
+                    "scored.*; rename the scorer, or the column in the source"
+                )
+
+
 def unknown_key(key: str, known: Sequence[str], where: str) -> ValueError:
     """The error for a key that does not exist, naming the nearest and all that do."""
     near = difflib.get_close_matches(key, known, n=1)

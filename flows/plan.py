@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows import resolve
-from flows.config import LearnerConfig, Recipe, check_score_names
+from flows.config import LearnerConfig, Recipe, check_beside_metadata, check_score_names
 from flows.ingest_examples import source_hints, source_settings
+from flows.plan_columns import newest_columns, outdated_text
 from flows.plan_scores import ScorePlan, check_readable, section_ids, section_steps
 from flows.plan_training import training_request
+from flows.revisions import outdated
 from flows.seeding import derived_seed
 from flows.step import Step
 from storage.artifacts import Request
-from storage.errors import NotFoundError
 from storage.growth import grown_from
 from storage.ingest.source import Source
+from storage.lineage import ancestry
 from storage.store import Store
 
 
@@ -88,7 +90,7 @@ class _Planner:
             requests.append(("plant_noise", "plant wrong labels", request))
         if not requests:
             return origin
-        self.grown = grown_version(self.store, recipe.name, requests[-1][2].id)
+        self.grown = grown_version(self.store, recipe, requests[-1][2].id, origin)
         if self.grown is not None:
             return self.grown
         for number, (module, title, request) in enumerate(requests, start=1):
@@ -106,13 +108,22 @@ class _Planner:
         title = f"train {name} on {where}, seed {replicate + 1} of {recipe.seeds}"
         return self.add("train_learner", title, request)
 
+    def check_metadata(self, dataset: str) -> None:
+        """Refuse scorers named like metadata, as soon as the data set or what it is made from is there."""
+        before = (one for step in self.steps for one in (step.id, *step.request.inputs.values()))
+        stored = next((one for one in (dataset, *before) if self.store.has(one)), None)
+        if stored is not None:
+            check_beside_metadata(tuple(self.recipe.scorers), self.store.dataset(stored).schema.metadata)
+
     def scores(self, dataset: str) -> tuple[dict[str, str], dict[str, str]]:
         """Every scorer of the recipe; and with them the data set's score columns that there are already."""
         recipe = self.recipe
+        self.check_metadata(dataset)
         columns: dict[str, str] = {}
         known = earlier_columns(self.store, recipe.name, dataset, list(recipe.scorers))
+        others = {name: one for name, one in known.items() if name not in recipe.scorers}
         for name, config in sorted(recipe.scorers.items(), key=lambda one: one[1].signals is None):
-            plan = ScorePlan(recipe=recipe, store=self.store, name=name, config=config, known={**known, **columns})
+            plan = ScorePlan(recipe=recipe, store=self.store, name=name, config=config, known={**others, **columns})
             request = plan.request(dataset)
             for step in plan.steps_before(request, dataset):
                 self.add(step.module, step.title, step.request)
@@ -138,6 +149,7 @@ class _Planner:
             if name not in columns:
                 raise ValueError(
                     f"selection reads the score {name!r}; the recipe's scorers are {', '.join(columns) or 'none'}"
+                    f"{outdated_text(self.store, recipe.name, dataset, name)}"
                 )
             inputs[f"score.{name}"] = columns[name]
         asked: dict[str, Any] = {"selector": settings}
@@ -213,13 +225,34 @@ def stored_dataset(recipe: Recipe, reference: str, store: Store) -> str:
     return version.artifact
 
 
-def grown_version(store: Store, name: str, dataset: str) -> str | None:
-    """Id of a data set's newest version, if it grew from this one by appended rows or corrected labels."""
-    if name not in store.names("dataset"):
+def grown_version(store: Store, recipe: Recipe, dataset: str, origin: str) -> str | None:
+    """Id of a name's newest version, if it grew by appended rows or corrected labels from what is planned.
+
+    Args:
+        store: where the versions are.
+        recipe: whose name it is.
+        dataset: id of the data set that the recipe makes.
+        origin: id of the stored data set that it is made from; empty where that is a source.
+
+    Raises:
+        ValueError: it grew from something else, so those rows and labels would be missing from then on.
+    """
+    if recipe.name not in store.names("dataset"):
         return None
-    newest = store.version("dataset", name).artifact
-    ancestors = (one.record.id for one in grown_from(store.artifacts, newest))
-    return newest if dataset in ancestors else None
+    newest = store.version("dataset", recipe.name)
+    ancestors = [one.record.id for one in grown_from(store.artifacts, newest.artifact)]
+    if dataset in ancestors:
+        return newest.artifact
+    kept = bool(origin) and newest.artifact in (one.id for one in ancestry(store.artifacts, origin))
+    if not ancestors or kept:
+        return None
+    origins = {"[source]": recipe.source, "[noise]": recipe.noise, "limit": recipe.limit}
+    given = ", ".join(key for key, value in origins.items() if value is not None)
+    raise ValueError(
+        f"{newest} has rows or labels that were put in by hand and would be lost: the recipe now makes {dataset}, from "
+        f"which {newest} did not grow; to stay on {newest}, bring new rows with `tamis ingest --append` and write "
+        f'dataset = "{recipe.name}" in place of {given}, or else give the recipe another name'
+    )
 
 
 def ingest_request(recipe: Recipe, source: Source, store: Store) -> Request:
@@ -249,17 +282,17 @@ def evaluation_request(config: LearnerConfig, dataset: str, training: str, data:
 
 
 def earlier_columns(store: Store, name: str, dataset: str, columns: Collection[str]) -> dict[str, str]:
-    """Score columns that the newest `scored` version has for this very data set, where they fit beside new ones."""
-    try:
-        newest = store.record(store.version("scored", name).artifact)
-    except NotFoundError:
-        return {}
+    """Score columns that the newest `scored` version has for this very data set and that can stand beside new ones.
+
+    Those fit beside the new ones and the data set's metadata, and the methods behind them are of today's revision.
+    """
     kept: dict[str, str] = {}
-    if newest.meta["dataset"] == dataset:
-        for column, artifact in newest.meta["columns"].items():
-            try:
-                check_score_names((*(set(columns) | set(kept)) - {column}, column))
-            except ValueError:
-                continue
+    for column, artifact in newest_columns(store, name, dataset).items():
+        try:
+            check_score_names((*(set(columns) | set(kept)) - {column}, column))
+            check_beside_metadata((column,), store.dataset(dataset).schema.metadata)
+        except ValueError:
+            continue
+        if outdated(store, artifact) is None:
             kept[column] = artifact
     return kept

@@ -7,6 +7,7 @@ from typing import Any
 from curation.scorer import MergingScorer, Scorer
 from flows import resolve
 from flows.config import Recipe, ScorerConfig, build
+from flows.plan_columns import outdated_text
 from flows.plan_training import training_request
 from flows.signal_sources import LABELS, check_has, source_of
 from flows.step import Step
@@ -79,7 +80,7 @@ class ScorePlan:
     def _signals(self, dataset: str) -> Iterator[dict[str, str]]:
         """Ids of what the scores of a data set are computed from; of given signals, then of those they extend."""
         if self.config.signals is None:
-            yield {"score": self._score_read()}
+            yield {"score": self._score_read(dataset)}
         elif self.config.signals in self.recipe.learners:
             ids = [self._training(dataset, replicate).id for replicate in range(self.recipe.seeds)]
             yield {f"signals.{replicate:03d}": one for replicate, one in enumerate(ids)}
@@ -87,12 +88,13 @@ class ScorePlan:
             for one in section_ids(self.recipe, self.store, self.config.signals, dataset):
                 yield {"signals.000": one}
 
-    def _score_read(self) -> str:
+    def _score_read(self, dataset: str) -> str:
         """Id of the score that the scorer's setting `score` names."""
         wanted = str(self.config.settings["score"])
         if wanted not in self.known:
             raise ValueError(
                 f"scorers.{self.name}.score names {wanted!r}; there are {', '.join(self.known) or 'none'} before it"
+                f"{outdated_text(self.store, self.recipe.name, dataset, wanted)}"
             )
         return self.known[wanted]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 from itertools import product
 from typing import Any
 
-from flows import resolve
 from flows.ingest_examples import source_hints, source_settings
 from flows.report.differing import table_difference
+from flows.revisions import METHOD_KINDS, method_moved_on
 from flows.step import Show, Step, run_step
 from storage.artifacts import Record, software_versions
 from storage.errors import SourceError, TamisError
@@ -38,13 +38,6 @@ _DATASET_MODULES = {
     "source": "ingest_examples",
     "limit": "sample_examples",
     "noise": "plant_noise",
-}
-_METHOD_KINDS = {
-    "signals": "examiner",
-    "training": "learner",
-    "scores": "scorer",
-    "selection": "selector",
-    "evaluation": "learner",
 }
 
 
@@ -109,7 +102,7 @@ def _step(record: Record, hints: Mapping[str, Any]) -> Step:
     request = record.request
     made_by = [module for key, module in _DATASET_MODULES.items() if key in request.settings]
     module = made_by[0] if request.kind == "dataset" and made_by else _MODULES.get(request.kind)
-    method = _METHOD_KINDS.get(request.kind)
+    method = METHOD_KINDS.get(request.kind)
     if "given" in request.settings:
         module, method = "ingest_signals", None
     if "array" in request.settings:
@@ -131,17 +124,7 @@ def _moved_on(record: Record) -> str | None:
         )
     if record.id != record.request.id:
         return f"schema version: the artifact was written under {record.schema_version}, now it is {SCHEMA_VERSION}"
-    kind = _METHOD_KINDS.get(record.kind)
-    described = record.request.settings.get(kind) if kind else None
-    if kind is None or not isinstance(described, Mapping):
-        return None
-    name = str(described["method"])
-    if name not in resolve.available(kind):
-        return f"method: there is no {kind} {name!r} any more"
-    revision = int(getattr(resolve.method_class(kind, name), "revision", 1))
-    if revision == record.request.revision:
-        return None
-    return f"method revision: {kind} {name!r} had revision {record.request.revision} and has {revision} now"
+    return method_moved_on(record.request)
 
 
 def _source(record: Record, locations: Sequence[str], scratch: Store) -> tuple[str | None, Mapping[str, Any]]:

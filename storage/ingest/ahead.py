@@ -1,11 +1,14 @@
-"""Reading ahead: a thread prepares the next items while the caller works on the last one."""
+"""Reading ahead: threads prepare the next items while the caller works on the last one."""
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+Made = TypeVar("Made")
 _PATIENCE_SECONDS = 0.1
 
 
@@ -48,3 +51,18 @@ def read_ahead(items: Iterator[T], count: int) -> Iterator[T]:
     finally:
         left.set()
         thread.join()
+
+
+def made_ahead(make: Callable[[T], Made], items: Iterator[T], count: int) -> Iterator[Made]:
+    """What is made of each item, in the order of the items; up to `count` are made side by side.
+
+    An error of `make` is raised in its place. Leaving early waits for those being made.
+    """
+    with ThreadPoolExecutor(count, thread_name_prefix="made-ahead") as pool:
+        making: deque[Future[Made]] = deque()
+        for item in items:
+            making.append(pool.submit(make, item))
+            if len(making) >= count:
+                yield making.popleft().result()
+        while making:
+            yield making.popleft().result()

@@ -1,6 +1,6 @@
 import pytest
 
-from flows.config import bundled_recipes, load_recipe
+from flows.config import bundled_recipes, check_beside_metadata, load_recipe
 from storage.errors import NotFoundError
 from tests.flows.recipes import SMALL, small_recipe
 
@@ -88,3 +88,15 @@ def test_an_arm_on_a_subset_needs_a_selection(tmp_path):
 def test_small_overrides_are_all_used():
     assert len(SMALL) == 6
     assert small_recipe().seeds == 2
+
+
+@pytest.mark.parametrize("column", ["loss", "Loss", "loss_se", "LOSS_suggested_label", "loss_frozen"])
+def test_a_score_cannot_meet_a_metadata_column(column):
+    with pytest.raises(
+        ValueError, match=rf"the score 'loss' and the data set's metadata column '{column}' would share"
+    ):
+        check_beside_metadata(("el2n", "loss"), ("author", column))
+
+
+def test_metadata_of_another_name_stands_beside_scores():
+    check_beside_metadata(("el2n", "loss"), ("author", "losses", "loss_of_weight", "se"))

@@ -9,6 +9,7 @@ import pytest
 from curation.scorers.el2n import EL2N
 from curation.selectors.random import Random
 from flows import cli
+from flows.config import load_recipe
 from flows.curate_and_train import curate_and_train
 from flows.reproduce_version import Check, reproduce_version
 from flows.step import show_nothing
@@ -272,3 +273,32 @@ def test_a_drawn_sample_is_reproduced(tmp_path):
     store = Store.create(tmp_path / "store")
     curate_and_train(store, small_recipe(f"source.location={source}", "limit=20", *NO_TRAINING), show_nothing)
     assert [check.difference for check in checks(store)] == [None] * 4
+
+
+def test_a_raised_revision_of_the_network_is_named(finished, monkeypatch):
+    store, _ = finished
+    monkeypatch.setattr("learners.models.small_cnn.SmallCNN.revision", 2)
+    last = checks(store, "digits-clean@1")[-1]
+    assert last.artifact.startswith("training-")
+    assert last.difference == "method revision: model 'small_cnn' had revision 1 and has 2 now"
+
+
+def test_a_network_of_a_later_revision_is_reproduced_while_that_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr("learners.models.mlp.MLP.revision", 3)
+    source = write_table(tmp_path / "table.csv")
+    store = Store.create(tmp_path / "store")
+    overrides = (
+        f"source.location={source}",
+        *NO_TRAINING[:3],
+        "training={epochs=1, batch_size=8}",
+        "seeds=1",
+        "noise={method='symmetric', rate=0.2}",
+        "learners={plain={method='erm', record={logits='last'}}}",
+        "scorers={loss={method='loss', signals='plain'}}",
+        "selection={subset='half', method='top_fraction', score='loss', fraction=0.5, keep='low'}",
+        "arms=[]",
+    )
+    curate_and_train(store, load_recipe("digits", overrides), show_nothing)
+    assert all(check.difference is None for check in checks(store))
+    monkeypatch.setattr("learners.models.mlp.MLP.revision", 4)
+    assert checks(store)[-1].difference == "method revision: model 'mlp' had revision 3 and has 4 now"

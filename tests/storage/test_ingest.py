@@ -465,3 +465,16 @@ def test_several_parquet_files_are_one_source(tmp_path):
 def test_a_url_is_no_source(said):
     with pytest.raises(SourceError, match=r"(s3://b/a.csv|https://h/l.csv) is a URL, .* download it first"):
         Source(**said, label_key="id" if "labels" in said else None)
+
+
+def test_what_is_made_side_by_side_comes_in_order_and_an_error_in_its_place():
+    def make(number: int) -> int:
+        if number == 3:
+            raise SourceError("three")
+        return 10 * number
+
+    assert list(ahead.made_ahead(make, iter([0, 1, 2]), 2)) == [0, 10, 20]
+    made = ahead.made_ahead(make, iter(range(9)), 2)
+    assert [next(made) for _ in range(3)] == [0, 10, 20]
+    with pytest.raises(SourceError, match="three"):
+        next(made)

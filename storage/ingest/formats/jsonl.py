@@ -24,6 +24,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from storage.errors import SourceError
+from storage.ingest.ahead import made_ahead
 from storage.ingest.compressed import Opened, opened
 from storage.ingest.location import short_names, source_files
 from storage.ingest.plain_lines import plain_lines
@@ -31,6 +32,8 @@ from storage.ingest.source import Block, Header, Rejected, file_fingerprint, row
 
 BLOCK_BYTES = 16 << 20
 """Bytes of text read at a time; a single row must be shorter."""
+_SIDE_BY_SIDE = 2
+"""Pieces that are parsed at a time."""
 SAMPLE_BYTES = 4 << 20
 """Bytes of text from which the types of columns are taken."""
 
@@ -78,13 +81,19 @@ def read(location: str, types: Mapping[str, pl.DataType]) -> Iterator[Block]:
     sizes = [max(path.stat().st_size, 1) for path in paths]
     before, done = 0, 0
     for path, name, size in zip(paths, short_names(paths), sizes, strict=True):
-        place = before
-        for text, first, share in _pieces(path, BLOCK_BYTES):
-            frame, rows, rejected, count = _parsed(text, before + first, row_type, types)
-            place = before + first + count - 1
+        ends = [before]
+
+        def parsed(piece: tuple[bytes, int, float], before: int = before) -> tuple[_Parsed, int, float]:
+            text, first, share = piece
+            return _parsed(text, before + first, row_type, types), before + first, share
+
+        for (frame, rows, rejected, count), first, share in made_ahead(
+            parsed, _pieces(path, BLOCK_BYTES), _SIDE_BY_SIDE
+        ):
+            ends.append(first + count - 1)
             fraction = (done + size * share) / sum(sizes)
             yield Block(frame=frame, rows=rows, rejected=rejected, fraction=fraction, file=name, before=before)
-        before, done = place, done + size
+        before, done = ends[-1], done + size
 
 
 def fingerprint(location: str) -> str:
@@ -183,9 +192,10 @@ def _start(path: Path, stream: Opened, block_bytes: int) -> bytes:
     return start.removeprefix(b"\xef\xbb\xbf")
 
 
-def _parsed(
-    text: bytes, first: int, row_type: _RowType, types: Mapping[str, pl.DataType]
-) -> tuple[pl.DataFrame, NDArray[np.int64], tuple[Rejected, ...], int]:
+_Parsed = tuple[pl.DataFrame, NDArray[np.int64], tuple[Rejected, ...], int]
+
+
+def _parsed(text: bytes, first: int, row_type: _RowType, types: Mapping[str, pl.DataType]) -> _Parsed:
     """Rows that fit their columns, their places, the rows that do not fit, and how many lines there are."""
     frame = plain_lines(text, types) if row_type.is_flat else None
     if frame is not None:
