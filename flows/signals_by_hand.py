@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flows.config import check_score_names
+from flows.config import check_beside_metadata, check_score_names
 from flows.ingest_by_hand import OpenProgress
 from flows.ingest_examples import source_hints, source_settings
 from flows.plan import earlier_columns
@@ -42,6 +42,7 @@ def ingest_signals(
         raise ValueError("--score and --high-means go together: the array, and what a high value says")
     if score is not None:
         check_score_names((score,))
+        check_beside_metadata((score,), store.dataset(dataset.artifact).schema.metadata)
     name = options["name"] or score
     if name is None:
         raise ValueError("name the signals with --as, such as --as probs")

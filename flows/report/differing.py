@@ -26,13 +26,15 @@ def table_difference(store: Store, scratch: Store, record: Record, twin: Record,
         table: the table's name.
 
     Returns:
-        None if only the time taken differs, or how equal rows are cut into files.
+        None if only the time taken differs, the name of a source that has moved, or how equal rows are cut into files.
     """
     for file in record.table(table):
         if hashlib.sha256(store.files.read(file.path)).hexdigest() != file.sha256:
             return f"table {table!r}: the stored file {file.path} is damaged, its hash is not the recorded one"
     pair = (_columns(store, record, table), _columns(scratch, twin, table))
     left_out = _TIMING.get((record.kind, table), ())
+    if table == "quarantine" and record.meta["source"]["location"] != twin.meta["source"]["location"]:
+        left_out = ("source_file",)
     before, after = ({name: one for name, one in side.items() if name not in left_out} for side in pair)
     if list(before) != list(after):
         return f"table {table!r}: its columns were {', '.join(before)} and are {', '.join(after)}"

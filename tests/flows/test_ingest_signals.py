@@ -244,6 +244,11 @@ def test_a_score_of_ones_own_becomes_a_column_that_a_selection_reads(store, tmp_
     assert rows["mine"].to_list() == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
     selection = {"subset": "hardest", "method": "top_fraction", "score": "mine", "fraction": 0.5}
     run(store, {"name": "toys", "dataset": "toys", "selection": selection})
+    fixes = tmp_path / "fixes.csv"
+    fixes.write_text("id,label\n0,b\n")
+    relabel_examples(store, "toys", str(fixes), "me", "seen", no_progress)
+    with pytest.raises(ValueError, match=r"'mine'; .*has it for other rows .* `tamis ingest-signals --append`"):
+        run(store, {"name": "toys", "dataset": "toys", "selection": selection})
     kept = store.sql("SELECT example_id FROM subset.hardest WHERE weight > 0 ORDER BY example_id")
     assert kept["example_id"].to_list() == ["toys:3", "toys:4", "toys:5"]
     facts = store.why("toys:3")

@@ -252,10 +252,11 @@ def test_a_changed_file_behind_an_append_is_named(by_hand, tmp_path, changed, te
     assert difference.startswith("data: the fingerprint of ")
 
 
-def test_files_behind_several_versions_are_found_where_they_have_moved(by_hand, tmp_path):
+@pytest.mark.parametrize("prefix", ["", "renamed-"])
+def test_files_behind_several_versions_are_found_where_they_have_moved(by_hand, tmp_path, prefix):
     (tmp_path / "moved").mkdir()
     names = ("fix.csv", "one.csv", "two.csv", "kinds.csv")
-    moved = [str((tmp_path / name).rename(tmp_path / "moved" / name)) for name in names]
+    moved = [str((tmp_path / name).rename(tmp_path / "moved" / f"{prefix}{name}")) for name in names]
     with pytest.raises(SourceError, match="if the source has moved"):
         checks(by_hand, "x@3", "dataset")
     assert [check.difference for check in checks(by_hand, "x@3", "dataset", *moved)] == [None] * 3
