@@ -11,7 +11,7 @@ from storage.artifacts import Record
 from storage.checkpoints import from_bytes
 from storage.store import Store
 
-_TIMING = {("training", "epochs"): ("seconds", "recording_seconds")}
+_TIMING: dict[tuple[str, str], tuple[str, ...]] = {("training", "epochs"): ("seconds", "recording_seconds")}
 """Columns that hold the time taken: no two runs agree in them, and none is compared."""
 
 
