@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test check bench
+.PHONY: demo test check bench results-learners
 
 demo: .venv/installed
 	@$(BIN)/tamis run digits
@@ -20,6 +20,10 @@ check: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks
+
+# TAMIS_DATA is a folder with the data sets (benchmarks/results/inputs.py says which files); ONLY names some experiments.
+results-learners: .venv/installed-dev
+	$(BIN)/python -m benchmarks.results learners --data $(TAMIS_DATA) --store results-store $(if $(ONLY),--only $(ONLY))
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "Installing into .venv (once, some minutes)"

@@ -13,7 +13,7 @@ def without_contradicted(rows: TrainingRows, made: Rebalanced, num_neighbors: in
         ImportError: imbalanced-learn is not installed.
     """
     try:
-        from imblearn.under_sampling import EditedNearestNeighbours  # type: ignore[import-untyped, unused-ignore]
+        from imblearn.under_sampling import EditedNearestNeighbours
     except ImportError as missing:
         raise _not_installed("smote_enn") from missing
     rule = EditedNearestNeighbours(sampling_strategy="all", n_neighbors=num_neighbors, kind_sel="all")

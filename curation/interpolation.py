@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from curation.balance import Balance, synthetic_counts
 from curation.nearest_rows import nearest_rows
-from curation.rebalancer import Positions, Rebalanced, TrainingRows, check_members
+from curation.rebalancer import Positions, Rebalanced, TrainingRows, check_members, check_numeric, legacy_draws
 
 ROWS_AT_ONCE = 1024
 """Synthetic rows made at once, few enough to stay in a processor's cache."""
@@ -80,16 +80,22 @@ def between_neighbors(
     return Segments(label, bases[pairs.base], among[found[place, pairs.column]], pairs.gap)
 
 
-def smote_segments(
-    rows: TrainingRows, balance: Balance, num_neighbors: int, draws: np.random.RandomState, method: str
-) -> list[Segments]:
-    """Plain SMOTE: for each class that shall grow, segments between its rows and their neighbours in the class."""
+def grown_by_smote(
+    rows: TrainingRows, balance: Balance, num_neighbors: int, rng: np.random.Generator, method: str
+) -> Rebalanced:
+    """Plain SMOTE: in each class that shall grow, synthetic rows between its own and their neighbours in the class.
+
+    Raises:
+        ValueError: a class has too few rows, there are categories, or the balance cannot be had.
+    """
+    check_numeric(rows, method)
+    draws = legacy_draws(rng)
     segments = []
     for label, num_rows in synthetic_counts(rows, balance).items():
         check_members(rows, label, num_neighbors, method)
         members = rows.members(label)
         segments.append(between_neighbors(rows, label, members, members, num_neighbors, num_rows, draws))
-    return segments
+    return synthesized(rows, segments)
 
 
 def interpolated(

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped, unused-ignore]
+from threadpoolctl import threadpool_limits
+
+from curation.neighbors import check_enough
 
 Rows = NDArray[np.int64]
 Codes = NDArray[np.integer]
@@ -49,10 +51,7 @@ def nearest_rows(
     Raises:
         ValueError: there are not more than k rows.
     """
-    if len(points) <= num_neighbors:
-        raise ValueError(
-            f"{num_neighbors} neighbours need more than {num_neighbors} examples, got {len(points)}; ask for fewer"
-        )
+    check_enough(len(points), num_neighbors)
     if categories is None and 0 < points.shape[1] <= TREE_COLUMNS:
         return _by_tree(points, asked, num_neighbors)
     space = _space(points, categories, mismatch)

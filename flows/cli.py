@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from flows.command_options import QueryCommand, store_option
+from flows.command_options import QueryCommand, led_by_one, store_option
 from flows.export_command import export
+from flows.model_commands import COMMANDS as MODEL_COMMANDS
 from flows.signal_commands import ingest_signals
 from flows.version_commands import COMMANDS
 
@@ -39,10 +40,19 @@ def tamis() -> None:
 @store_option
 @set_option
 @click.option("--no-prefect", is_flag=True, help="Run the same steps in this process, without Prefect.")
-def run(recipe: str, root: str, overrides: tuple[str, ...], no_prefect: bool) -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Steps at a time, each in a process of its own with its share of the cores; above 1 without Prefect.",
+)
+@led_by_one
+def run(recipe: str, root: str, overrides: tuple[str, ...], no_prefect: bool, processes: int) -> None:
     """Run a RECIPE (a .toml file or a bundled name) from source to comparison.
 
-    Only what the store does not have yet is computed; interrupted runs carry on.
+    Only what the store does not have yet is computed; interrupted runs carry on. A training under way is saved every
+    20 seconds, or after as many minutes as TAMIS_CHECKPOINT_MINUTES says.
     """
     from rich.console import Console
 
@@ -52,7 +62,7 @@ def run(recipe: str, root: str, overrides: tuple[str, ...], no_prefect: bool) ->
 
     chosen = load_recipe(recipe, overrides)
     store = Store.create(root)
-    outcome = _run(store, chosen, no_prefect)
+    outcome = _run(store, chosen, no_prefect, processes)
     console = Console()
     subset = str(store.version("subset", chosen.selection.subset)) if chosen.selection else None
     print_report(store.record(outcome.report).meta, subset, console)
@@ -68,20 +78,30 @@ def run(recipe: str, root: str, overrides: tuple[str, ...], no_prefect: bool) ->
 @click.option("--subset", "reference", required=True, help="Subset to train on, such as digits-clean@1.")
 @click.option("--learner", required=True, help="A learner of the subset's recipe, or a method's name.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings, one per seed.")
+@click.option("--name", help="Name of the model that is published; by default SUBSET-LEARNER.")
 @store_option
 @set_option
-def train(reference: str, learner: str, seeds: int, root: str, overrides: tuple[str, ...]) -> None:
-    """Train a learner on a published subset and evaluate it on the test split."""
+@led_by_one
+def train(reference: str, learner: str, seeds: int, name: str | None, root: str, overrides: tuple[str, ...]) -> None:
+    """Train a learner on a published subset, evaluate it on the test split, and publish the model.
+
+    Of several seeds the first one's model is published, whatever the test results say. A training under way is saved
+    every 20 seconds, or after as many minutes as TAMIS_CHECKPOINT_MINUTES says; run the same command again to carry on.
+    """
     from rich.console import Console
 
+    from flows.publish_model import model_step
     from flows.report.terminal import print_rows, progress_bars
     from flows.train_on_subset import plan_training, training_rows
     from storage.store import Store
 
     store = Store.open(root)
     steps = plan_training(store, reference, learner, seeds, overrides)
-    _perform(store, steps, progress_bars)
+    subset = store.version("subset", reference).name
+    model = model_step(subset, learner, steps[0].id, steps[1].id, name=name)
+    _perform(store, [*steps, model], progress_bars)
     print_rows(f"{learner} on {reference}", training_rows(store, steps), Console())
+    click.echo(f"The first seed's model is {store.version('model', name or f'{subset}-{learner}')}.")
 
 
 @tamis.command(short_help="Keep running a recipe on a schedule.")
@@ -234,7 +254,9 @@ def diff(first: str, second: str, rows: int, shape: str, output: str | None, roo
 
 @tamis.command(short_help="Rebuild a version and compare it hash by hash.")
 @click.argument("reference", metavar="VERSION")
-@click.option("--kind", type=click.Choice(["subset", "dataset", "scored"]), help="Where several kinds have the name.")
+@click.option(
+    "--kind", type=click.Choice(["subset", "dataset", "model", "scored"]), help="Where several have the name."
+)
 @click.option("--location", "locations", multiple=True, help="Where a source lies now, if it has moved; repeatable.")
 @store_option
 def reproduce(reference: str, kind: str | None, locations: tuple[str, ...], root: str) -> None:
@@ -248,7 +270,8 @@ def reproduce(reference: str, kind: str | None, locations: tuple[str, ...], root
 
     store = Store.open(root)
     name = reference.partition("@")[0]
-    version = store.version(kind or ("subset" if store.knows("subset", name) else "dataset"), reference)
+    kind = kind or next((one for one in ("subset", "dataset", "model") if store.knows(one, name)), "dataset")
+    version = store.version(kind, reference)
     total = number_of_artifacts(store, version)
     with progress_bars(total) as bars:
         checks = list(reproduce_version(store, version, locations, bars))
@@ -292,7 +315,7 @@ def methods(name: str | None) -> None:
         print_method(name, Console())
 
 
-for command in (*COMMANDS, ingest_signals, export):
+for command in (*COMMANDS, *MODEL_COMMANDS, ingest_signals, export):
     tamis.add_command(command)
 
 
@@ -322,7 +345,7 @@ def _fail(sentence: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _run(store: "Store", recipe: "Recipe", no_prefect: bool) -> "Outcome":
+def _run(store: "Store", recipe: "Recipe", no_prefect: bool, processes: int) -> "Outcome":
     """The outcome of a recipe: from memory, in this process, or as a Prefect flow run."""
     from flows.curate_and_train import curate_and_train, finished_before
     from flows.report.terminal import MESSAGES, progress_bars
@@ -335,9 +358,9 @@ def _run(store: "Store", recipe: "Recipe", no_prefect: bool) -> "Outcome":
         from flows.step import is_done
 
         pending = sum(not is_done(store, step) for step in plan_run(recipe, store).steps)
-    if no_prefect or not pending:
+    if no_prefect or processes > 1 or not pending:
         with progress_bars(pending) as bars:
-            return curate_and_train(store, recipe, bars)
+            return curate_and_train(store, recipe, bars, processes=processes)
     with MESSAGES.status("starting the flow run (Prefect's temporary server takes some seconds)"):
         from flows.orchestrate import run_as_flow
     with progress_bars(pending) as bars:

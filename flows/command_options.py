@@ -1,6 +1,10 @@
 """Options that many commands share."""
 
+import os
 import re
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import click
 
@@ -14,6 +18,29 @@ store_option = click.option(
     show_default=True,
     help="Directory or URL (s3://bucket/prefix) of the store; also TAMIS_STORE.",
 )
+
+
+def led_by_one(command: Callable[..., None]) -> Callable[..., None]:
+    """The command as it is; under torchrun, on rank 0 alone, with all ranks in each training that it comes to."""
+
+    @wraps(command)
+    def led(root: str, **options: Any) -> None:
+        if "WORLD_SIZE" not in os.environ:
+            command(root=root, **options)
+            return
+        from flows.ranks import SpokenError, in_ranks
+
+        def lead() -> None:
+            if options.get("processes", 1) > 1:
+                raise click.UsageError("leave out --processes under torchrun, whose processes train together")
+            command(root=root, **options)
+
+        try:
+            in_ranks(root, lead)
+        except SpokenError:
+            raise click.exceptions.Exit(1) from None
+
+    return led
 
 
 class QueryCommand(click.Command):

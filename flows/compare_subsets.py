@@ -3,7 +3,7 @@
 This is the one place of a run that reads clean labels, and it only reports.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -39,7 +39,7 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
                 else _detection(store, request, wrong),
                 "scores": _scores(store, request),
                 "classes": _class_counts(store, request, dataset),
-                "arms": _arms(store, request),
+                **_arms(store, request),
                 "cost": _cost(store, request),
             }
         )
@@ -136,23 +136,15 @@ def _relabelled(selection: Selection, labels: NDArray[np.int64]) -> NDArray[np.b
     return changed
 
 
-def _arms(store: Store, request: Request) -> list[Row]:
-    if not request.settings["arms"]:
-        return []
-    from learners.evaluate import mean_and_standard_error
+def _arms(store: Store, request: Request) -> Row:
+    """What the arms are worth, which is better, and what is suspicious; empty lists without arms."""
+    arms = request.settings["arms"]
+    if not arms:
+        return {"arms": [], "comparisons": [], "warnings": []}
+    from flows.compare_arms import arm_rows, comparison_rows, warning_rows
 
-    rows = []
-    for place, arm in enumerate(request.settings["arms"]):
-        tests = _metrics(store, request.inputs, f"evaluation.{place:03d}.", "test_accuracy")
-        fits = _metrics(store, request.inputs, f"training.{place:03d}.", "train_accuracy")
-        mean, error = mean_and_standard_error(tests)
-        fit, _ = mean_and_standard_error(fits)
-        rows.append({**arm, "test_accuracy": mean, "standard_error": error, "by_seed": tests, "train_accuracy": fit})
-    return rows
-
-
-def _metrics(store: Store, inputs: Mapping[str, str], role: str, metric: str) -> list[float]:
-    return [float(store.record(inputs[one]).meta["metrics"][metric]) for one in sorted(inputs) if one.startswith(role)]
+    given = store, request.inputs, arms
+    return {"arms": arm_rows(*given), "comparisons": comparison_rows(*given), "warnings": warning_rows(*given)}
 
 
 def _cost(store: Store, request: Request) -> Row:

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import msgspec
 
+from flows.evaluation_config import EvaluationConfig
 from storage.contract import Contract
 from storage.errors import NotFoundError
 from storage.files import check_name
@@ -132,9 +133,11 @@ class Recipe:
     splits: SplitFractions = SplitFractions()
     contract: Contract = Contract()
     noise: Settings | None = None
-    """Wrong labels planted in the training split: a `method` of `curation.noise` and its settings."""
+    """Wrong labels planted in the training and validation splits: a `method` of `curation.noise` and its settings."""
     limit: int | None = None
     """Use only so many training examples, drawn by the seed and at least 1; None uses all."""
+    embedding: Settings | None = None
+    """What makes a vector of a text column: a `method`, such as `hashed_ngrams`, and its settings."""
     model: Settings | None = None
     """A `method` of `learners.models` and its settings; without learners there is none."""
     training: Settings = field(default_factory=dict)
@@ -144,6 +147,7 @@ class Recipe:
     scorers: Mapping[str, ScorerConfig] = field(default_factory=dict)
     selection: SelectionConfig | None = None
     arms: tuple[ArmConfig, ...] = ()
+    evaluation: EvaluationConfig = EvaluationConfig()
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -161,6 +165,9 @@ class Recipe:
             )
         if self.arms and self.source is not None and self.columns.split is None and self.splits.test == 0:
             raise ValueError("the arms are evaluated on the test split, but splits.test is 0; give it a share")
+        drawn = self.source is not None and self.columns.split is None
+        if self.evaluation.best_attacks and drawn and self.splits.validation == 0:
+            raise ValueError("evaluation.best_attacks needs a validation split to tell the best epoch, and it is 0")
         both = [name for name in self.signals if name in self.learners]
         if both:
             raise ValueError(f"learners and signals share the name {both[0]!r}; scorers could mean either, rename one")

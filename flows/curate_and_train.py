@@ -48,7 +48,9 @@ def finished_before(store: Store, recipe: Recipe) -> Outcome | None:
     return Outcome(report=note["report"], computed=0, reused=len(note["artifacts"]))
 
 
-def curate_and_train(store: Store, recipe: Recipe, show: Show, run: RunStep = run_step) -> Outcome:
+def curate_and_train(
+    store: Store, recipe: Recipe, show: Show, run: RunStep = run_step, *, processes: int = 1
+) -> Outcome:
     """Run all steps of a recipe in order, skipping what exists, publish the catalogue and remember the run.
 
     Args:
@@ -56,14 +58,20 @@ def curate_and_train(store: Store, recipe: Recipe, show: Show, run: RunStep = ru
         recipe: what to run.
         show: told of all progress.
         run: makes and publishes one artifact; a Prefect flow passes its task here.
+        processes: in how many processes steps run side by side, at least 1; with 1 they run in this one.
     """
     from flows.plan import plan_run
 
     plan = plan_run(recipe, store)
-    computed = 0
+    computed = sum(not store.has(step.id) for step in plan.steps)
+    if processes > 1:
+        from flows.side_by_side import Work, run_side_by_side
+
+        works = [Work(step=step, recipe=recipe.to_json()) for step in plan.steps]
+        for _ in run_side_by_side(store, works, processes, show):
+            pass
     for step in plan.steps:
         if not is_done(store, step):
-            computed += not store.has(step.id)
             run(store, step, recipe.to_json(), show)
     note: dict[str, Any] = {
         "report": plan.report.id,

@@ -6,8 +6,10 @@ Everything that imports Prefect is here. Reuse is decided by the store, not by P
 import logging
 import os
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,7 @@ def curate_and_train_flow(recipe: dict[str, Any] | str, store: str, overrides: l
     Returns:
         Id of the report artifact.
     """
+    _make_forks_safe()
     chosen = load_recipe(recipe, overrides or ()) if isinstance(recipe, str) else parse_recipe(recipe)
 
     def run(opened: Store, step: Step, plain: Mapping[str, Any] | None, _: Show) -> str:
@@ -112,6 +115,25 @@ def serve_recipe(
         limit=1,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+
+
+@cache
+def _make_forks_safe() -> None:
+    """Let processes that are forked from this one end as they should: Prefect's services are left to the parent.
+
+    What Prefect 3.8 registers to be called at the end of a process waits for threads that no fork has.
+    """
+    os.register_at_fork(after_in_child=_forget_services)
+
+
+def _forget_services() -> None:
+    calls: list[Any] = threading._threading_atexits  # type: ignore[attr-defined]
+    calls[:] = [call for call in calls if not _is_of_prefect(call)]
+
+
+def _is_of_prefect(call: Any) -> bool:
+    owner = getattr(getattr(call, "func", call), "__self__", None)
+    return any(kind.__module__.partition(".")[0] == "prefect" for kind in type(owner).__mro__)
 
 
 def _silence_console() -> None:

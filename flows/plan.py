@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows import resolve
-from flows.config import LearnerConfig, Recipe, check_beside_metadata, check_score_names
+from flows.config import ArmConfig, Recipe, check_beside_metadata, check_score_names
+from flows.embed_examples import embedding_request
 from flows.ingest_examples import source_hints, source_settings
 from flows.plan_columns import newest_columns, outdated_text
 from flows.plan_scores import ScorePlan, check_readable, section_ids, section_steps
-from flows.plan_training import training_request
+from flows.plan_training import evaluation_request, training_request
+from flows.publish_model import model_step
 from flows.revisions import outdated
 from flows.seeding import derived_seed
 from flows.step import Step
@@ -18,6 +20,9 @@ from storage.growth import grown_from
 from storage.ingest.source import Source
 from storage.lineage import ancestry
 from storage.store import Store
+
+NOISE_REVISION = 2
+"""Of planted noise: raised when other labels become wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +56,7 @@ class _Planner:
         return request.id
 
     def dataset(self) -> str:
-        """Ingest, then sample and plant noise where the recipe says so; the last one bears the name.
+        """Ingest, then sample, plant noise and embed where the recipe says so; the last one bears the name.
 
         Where rows were appended to that one or its labels corrected since, the name's newest version stands for it.
         """
@@ -86,8 +91,11 @@ class _Planner:
             settings = {"noise": {"method": recipe.noise["method"], **resolve.plain(kind)}}
             seed = derived_seed(recipe.seed, "noise")
             inputs = {"dataset": requests[-1][2].id if requests else origin}
-            request = Request(kind="dataset", settings=settings, inputs=inputs, seed=seed)
+            request = Request(kind="dataset", settings=settings, inputs=inputs, seed=seed, revision=NOISE_REVISION)
             requests.append(("plant_noise", "plant wrong labels", request))
+        if recipe.embedding is not None:
+            request = embedding_request(recipe.embedding, requests[-1][2].id if requests else origin)
+            requests.append(("embed_examples", f"embed {request.settings['embedding']['column']}", request))
         if not requests:
             return origin
         self.grown = grown_version(self.store, recipe, requests[-1][2].id, origin)
@@ -168,6 +176,16 @@ class _Planner:
         )
         return self.add("select_examples", f"select {config.subset}", request, publish=("subset", config.subset))
 
+    def model(self, arm: ArmConfig, training: str, evaluation: str) -> None:
+        """Publish the first seed's model of an arm."""
+        subset = self.recipe.selection.subset if self.recipe.selection and arm.data == "subset" else None
+        step = model_step(subset or self.recipe.name, arm.learner, training, evaluation)
+        if any(one.publish == step.publish and one.id != step.id for one in self.steps):
+            raise ValueError(
+                f"two arms would publish a model named {step.title.split()[-1]!r}; rename the subset or a learner"
+            )
+        self.add(step.module, step.title, step.request, publish=step.publish, hints=step.hints)
+
     def report(self, dataset: str, columns: Mapping[str, str], selection: str | None) -> str:
         """Train and evaluate every arm, then compare."""
         recipe = self.recipe
@@ -178,11 +196,15 @@ class _Planner:
             for replicate in range(recipe.seeds):
                 chosen = selection if arm.data == "subset" else None
                 training = self.training(arm.learner, dataset, replicate, chosen)
-                request = evaluation_request(recipe.learners[arm.learner], dataset, training, arm.data)
+                request = evaluation_request(
+                    recipe, recipe.learners[arm.learner], dataset=dataset, training=training, data=arm.data
+                )
                 role = f"{place:03d}.{replicate:03d}"
                 inputs[f"training.{role}"] = training
                 title = f"evaluate {arm.title}, seed {replicate + 1} of {recipe.seeds}"
                 inputs[f"evaluation.{role}"] = self.add("evaluate_learner", title, request)
+                if replicate == 0:
+                    self.model(arm, training, request.id)
         settings = {
             "name": recipe.name,
             "arms": [{"learner": arm.learner, "data": arm.data, "title": arm.title} for arm in recipe.arms],
@@ -218,7 +240,10 @@ def stored_dataset(recipe: Recipe, reference: str, store: Store) -> str:
         ValueError: the recipe calls it by another name without making another of it, or it lacks labels.
     """
     version = store.version("dataset", reference)
-    if recipe.noise is None and recipe.limit is None and recipe.name != version.name:
+    if recipe.embedding is not None and recipe.name == version.name:
+        raise ValueError(f"name must not be {version.name!r}: the embedded data set needs a name of its own")
+    is_same = recipe.noise is None and recipe.limit is None and recipe.embedding is None
+    if is_same and recipe.name != version.name:
         raise ValueError(f"name must be {version.name!r}, the stored data set's own, got {recipe.name!r}")
     if recipe.learners and not store.dataset(version.artifact).schema.classes:
         raise ValueError(f"the learners {', '.join(recipe.learners)} need labels, and {version} has none")
@@ -246,7 +271,12 @@ def grown_version(store: Store, recipe: Recipe, dataset: str, origin: str) -> st
     kept = bool(origin) and newest.artifact in (one.id for one in ancestry(store.artifacts, origin))
     if not ancestors or kept:
         return None
-    origins = {"[source]": recipe.source, "[noise]": recipe.noise, "limit": recipe.limit}
+    origins = {
+        "[source]": recipe.source,
+        "[noise]": recipe.noise,
+        "limit": recipe.limit,
+        "[embedding]": recipe.embedding,
+    }
     given = ", ".join(key for key, value in origins.items() if value is not None)
     raise ValueError(
         f"{newest} has rows or labels that were put in by hand and would be lost: the recipe now makes {dataset}, from "
@@ -267,17 +297,6 @@ def ingest_request(recipe: Recipe, source: Source, store: Store) -> Request:
             "contract": resolve.plain(recipe.contract),
         },
         seed=derived_seed(recipe.seed, "splits"),
-    )
-
-
-def evaluation_request(config: LearnerConfig, dataset: str, training: str, data: str) -> Request:
-    """A model's predictions and metrics on the test split."""
-    learner, revision = resolve.described("learner", {"method": config.method, **config.settings}, "learner")
-    return Request(
-        kind="evaluation",
-        settings={"learner": learner, "data": data, "split": "test"},
-        inputs={"dataset": dataset, "training": training},
-        revision=revision,
     )
 
 

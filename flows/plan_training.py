@@ -1,11 +1,20 @@
-"""Plan of a training: what one seed of one learner is asked for."""
+"""Plan of a training and of its evaluation: what one seed of one learner is asked for."""
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from flows import resolve
 from flows.config import LearnerConfig, Recipe, build
 from flows.seeding import derived_seed
 from storage.artifacts import Request
+
+if TYPE_CHECKING:
+    from learners.training import Training
+
+EVALUATION_REVISION = 2
+"""Raised when the tables or metrics of an evaluation change."""
 
 
 def training_request(
@@ -18,15 +27,66 @@ def training_request(
     model, model_revision = resolve.described("model", recipe.model or {}, "model")
     raised = {"model_revision": model_revision} if model_revision > 1 else {}
     training = build(Training, {**recipe.training, **config.training}, "training")
+    if training.best_by == "robust_accuracy":
+        from learners.validation import attack_of
+
+        attack_of(resolve.method("learner", {"method": config.method, **config.settings}, where))
     record = {} if selection else {name: list(_epochs(when, training.epochs)) for name, when in config.record.items()}
     inputs = {"dataset": dataset, **({"selection": selection} if selection else {})}
     return Request(
         kind="training",
-        settings={"learner": learner, "model": model, "training": resolve.plain(training), "record": record, **raised},
+        settings={
+            "learner": learner,
+            "model": model,
+            "training": _asked(training),
+            "record": record,
+            "keeps": ["last", "best"],
+            **raised,
+        },
         inputs=inputs,
         seed=derived_seed(recipe.seed, "training", replicate),
         revision=revision,
     )
+
+
+def _asked(training: "Training") -> dict[str, Any]:
+    """The settings, without where memories are held unless that was asked for, since numbers do not depend on it."""
+    plain = resolve.plain(training)
+    if training.buffers_on == "memory":
+        del plain["buffers_on"]
+    return plain
+
+
+def evaluation_request(recipe: Recipe, config: LearnerConfig, *, dataset: str, training: str, data: str) -> Request:
+    """A model's predictions and metrics on the test split, and under the recipe's attacks.
+
+    Raises:
+        ValueError: a setting of `evaluation.threat` does not exist or is not allowed.
+    """
+    learner, revision = resolve.described("learner", {"method": config.method, **config.settings}, "learner")
+    settings = {"learner": learner, "data": data, "split": "test", "evaluation_revision": EVALUATION_REVISION}
+    attacked = _attacked(recipe)
+    return Request(
+        kind="evaluation",
+        settings={**settings, "evaluation": attacked} if attacked else settings,
+        inputs={"dataset": dataset, "training": training},
+        seed=derived_seed(recipe.seed, "evaluation") if attacked else None,
+        revision=revision,
+    )
+
+
+def _attacked(recipe: Recipe) -> dict[str, Any]:
+    """`[evaluation]` with every default written out; empty where nothing is attacked."""
+    if not (recipe.evaluation.attacks or recipe.evaluation.best_attacks):
+        return {}
+    from learners.attacks import Threat
+
+    @dataclass(frozen=True, kw_only=True)
+    class _Threatened:
+        threat: Threat = Threat()
+
+    threat = build(_Threatened, {"threat": recipe.evaluation.threat}, "evaluation").threat
+    return {**resolve.plain(recipe.evaluation), "threat": msgspec.to_builtins(threat)}
 
 
 def _epochs(when: tuple[int, ...] | Literal["every", "last"], last: int) -> tuple[int, ...]:

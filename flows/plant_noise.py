@@ -1,4 +1,8 @@
-"""Step: a data set with wrong labels planted in its training split, the truth kept as `clean_label`."""
+"""Step: a data set with wrong labels planted where labels are learnt and chosen by, the truth kept as `clean_label`.
+
+The validation split is as noisy as the training split, since nobody has clean labels to choose by; the test split is
+left alone.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +15,9 @@ from flows import resolve
 from flows.step import Progress, Step
 from storage.store import Store
 
+NOISY_SPLITS = ("train", "validation")
+"""Splits whose labels are made wrong."""
+
 
 def perform(store: Store, step: Step) -> Iterator[Progress]:
     """Write a label layer over the input data set; its rows are shared, not copied."""
@@ -20,13 +27,16 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
         raise ValueError("noise is planted in labels, and this data set has none")
     kind = resolve.noise(request.settings["noise"], "noise")
     rows = dataset.scan().select("example_id", "split", "label").collect()
-    train = (rows["split"] == "train").to_numpy()
-    clean = dataset.labels("train")
-    assert clean is not None
-    flipped = flip_labels(clean, kind.matrix(len(dataset.schema.classes)), np.random.default_rng(request.seed))
     names = pl.Series(dataset.schema.classes).cast(rows["label"].dtype)
     labels = rows["label"].clone()
-    labels = labels.scatter(np.flatnonzero(train), names.gather(flipped))
+    rates = {}
+    for number, split in enumerate(NOISY_SPLITS):
+        clean = dataset.labels(split)
+        assert clean is not None
+        draws = np.random.default_rng([request.seed or 0, number])
+        flipped = flip_labels(clean, kind.matrix(len(dataset.schema.classes)), draws)
+        labels = labels.scatter(np.flatnonzero(rows["split"] == split), names.gather(flipped))
+        rates[split] = realised_rate(flipped, clean) if len(clean) else 0.0
     layer = pl.DataFrame({"example_id": rows["example_id"], "label": labels, "clean_label": rows["label"]})
     with store.write(request) as draft:
         draft.share(dataset.record.table("examples"))
@@ -36,7 +46,7 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
             {
                 **dataset.record.meta,
                 "schema": schema.to_json(),
-                "noise": {**request.settings["noise"], "realised_rate": realised_rate(flipped, clean)},
+                "noise": {**request.settings["noise"], "realised_rate": rates["train"]},
             }
         )
-    yield Progress(done=len(clean), total=len(clean), unit="labels")
+    yield Progress(done=len(rows), total=len(rows), unit="labels")

@@ -30,6 +30,7 @@ _MODULES = {
     "scored": "assemble_scores",
     "selection": "select_examples",
     "evaluation": "evaluate_learner",
+    "model": "publish_model",
     "report": "compare_subsets",
 }
 _DATASET_MODULES = {
@@ -38,6 +39,7 @@ _DATASET_MODULES = {
     "source": "ingest_examples",
     "limit": "sample_examples",
     "noise": "plant_noise",
+    "embedding": "embed_examples",
 }
 
 

@@ -25,6 +25,7 @@ KINDS = {
 """Where the methods of each kind live, one file each."""
 
 NOISE = "curation.noise"
+EMBEDDERS = "learners.embed"
 
 
 def available(kind: str) -> list[str]:
@@ -68,6 +69,22 @@ def noise(settings: Mapping[str, Any], where: str) -> Any:
     return build(classes[name], values, where)
 
 
+def embedder(settings: Mapping[str, Any], where: str) -> Any:
+    """What embeds a text column: an examiner of texts, or a network; from `{"method": name, ...}`.
+
+    Raises:
+        ValueError: the method or one of its settings does not exist or is not allowed.
+    """
+    values = dict(settings)
+    name = values.pop("method", None)
+    networks = {_snake(one.__name__): one for one in _dataclasses(import_module(EMBEDDERS))}
+    examiners = {} if name in networks else {one: method_class("examiner", one) for one in available("examiner")}
+    classes = networks | {one: kind for one, kind in examiners.items() if _embeds(kind)}
+    if name not in classes:
+        raise unknown_method("embedder", str(name), sorted(classes))
+    return build(classes[name], values, where)
+
+
 def described(kind: str, settings: Mapping[str, Any], where: str) -> tuple[dict[str, Any], int]:
     """A method's settings with every default written out, and its revision: what an artifact's id hashes."""
     instance = method(kind, settings, where)
@@ -82,6 +99,11 @@ def plain(instance: Any) -> dict[str, Any]:
 def unknown_method(kind: str, name: str, names: list[str]) -> ValueError:
     """The error for a method that does not exist."""
     return ValueError(f"there is no {kind} {name!r}; there are {', '.join(names)}")
+
+
+def _embeds(examiner: type[Any]) -> bool:
+    """Whether an examiner makes embeddings of a text column."""
+    return "embedding" in examiner.gives and "column" in (one.name for one in fields(examiner))
 
 
 def _public_dataclass(module: ModuleType) -> type[Any]:

@@ -45,5 +45,8 @@ def _methods(request: Request) -> Iterator[tuple[str, Mapping[str, Any], int]]:
     kind = METHOD_KINDS.get(request.kind)
     if kind is not None and isinstance(request.settings.get(kind), Mapping):
         yield kind, request.settings[kind], request.revision
+    embedding = request.settings.get("embedding")
+    if isinstance(embedding, Mapping) and embedding["method"] in resolve.available("examiner"):
+        yield "examiner", embedding, request.revision
     if request.kind == "training" and isinstance(request.settings.get("model"), Mapping):
         yield "model", request.settings["model"], int(request.settings.get("model_revision", 1))

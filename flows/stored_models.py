@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from flows import resolve
 from flows.signal_sources import what_is_given
-from learners.checkpoint import load_model
 from learners.evaluate import predict_logits
+from learners.stored import load_networks
 from storage.artifacts import Request
 from storage.dataset import Dataset
 from storage.store import Store
@@ -36,12 +35,7 @@ def signals_of_stored_models(store: Store, request: Request, rows: Dataset) -> S
                 f"the stored model of {training.id} does not know the classes {new} that new rows brought; "
                 'leave new_rows = "frozen" out, so that it is trained again'
             )
-        learner = resolve.method("learner", training.request.settings["learner"], "learner")
-        networks = []
-        for number in range(learner.num_models):
-            network = resolve.method("model", card["model"], "model").build(examples, 0)
-            load_model(network, arrays, model=number)
-            networks.append(network)
+        networks = load_networks(arrays, card, input_shape=examples.inputs.shape[1:])
         logits.append(predict_logits(networks, examples))
         (last,) = training.meta["signals"]["logits"]["epochs"][-1:]
     stacked = np.stack(logits)[:, :, None]

@@ -1,61 +1,49 @@
-"""Step: one training of one learner with one seed; its model, and the signals it recorded on the way.
+"""Step: one training of one learner with one seed; its models, and the signals it recorded on the way.
 
-An unfinished training leaves a checkpoint, from which the next run carries on bit for bit.
+The model of the last epoch is kept, and where there is a labelled validation split, that of the epoch that did best
+there. An unfinished training leaves a checkpoint, from which the next run carries on bit for bit.
 """
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 
 from flows import resolve
+from flows.checkpoint_interval import checkpoint_seconds
 from flows.config import build
+from flows.ranks import called_ranks
 from flows.step import Progress, Step
 from learners.checkpoint import Checkpoint, model_arrays, save_state
+from learners.distributed import Ranks
 from learners.fit import fit
-from learners.learner import EpochReport
+from learners.learner import EpochReport, Learner
+from learners.observed import observed_learner
 from learners.signals import Recorder
 from learners.training import Training
-from storage.artifacts import Draft
+from storage.artifacts import Draft, Request
 from storage.checkpoints import to_bytes
 from storage.dataset import Dataset
 from storage.store import Store
 from storage.tables import signals_to_table
-from storage.values import Examples
-
-CHECKPOINT_SECONDS = 20.0
-"""Least time between two checkpoints: a killed run repeats at most this much and one epoch."""
+from storage.values import Array, Examples, Schedule
 
 
 def perform(store: Store, step: Step) -> Iterator[Progress]:
-    """Train, record, keep checkpoints, and publish model, signals and epochs."""
-    request, settings = step.request, step.request.settings
-    dataset = store.dataset(request.inputs["dataset"])
-    selected = request.inputs.get("selection")
-    examples = dataset.examples("train", store.selection(selected) if selected else None)
-    training = build(Training, settings["training"], "training")
-    if selected:
-        training = replace(training, steps_per_epoch=training.batches_per_pass(len(examples)))
-    recorder = Recorder({name: tuple(epochs) for name, epochs in settings["record"].items()})
+    """Train, record, keep checkpoints, and publish models, signals and epochs."""
+    pause = checkpoint_seconds()
+    request, task = step.request, _Task.of(store, step.request)
     reports: list[dict[str, Any]] = []
     with store.write(request) as draft:
         resume = _resumed(store, draft, reports)
+        ranks = called_ranks(step, _epoch(resume))
         saved = time.perf_counter()
-        for report in fit(
-            resolve.method("learner", settings["learner"], "learner"),
-            examples,
-            model=resolve.method("model", settings["model"], "model"),
-            training=training,
-            seed=request.seed or 0,
-            recorder=recorder,
-            resume=resume,
-            validation=_validation(dataset) if training.early_stop else None,
-        ):
+        for report in task.epochs(resume, ranks):
             reports.append(_row(report))
-            if time.perf_counter() - saved > CHECKPOINT_SECONDS and report.epoch < report.epochs:
-                checkpoint = save_state(report.state, recorder)
+            if time.perf_counter() - saved >= pause and _goes_on(report, task.training):
+                checkpoint = save_state(report.state, task.recorder)
                 store.checkpoints.save(
                     request.id,
                     checkpoint.arrays,
@@ -63,18 +51,100 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
                 )
                 saved = time.perf_counter()
             yield Progress(done=report.epoch, total=report.epochs, unit="epochs", note=_note(report))
-        _fill(draft, examples, recorder, reports, model_arrays(report.state.best))
+        _fill(draft, task.examples, task.recorder, reports)
+        _add_models(draft, task.examples, report)
+        if task.learner != task.asked:
+            draft.meta["observed"] = resolve.plain(task.learner)
     store.checkpoints.remove(request.id)
 
 
-def _validation(dataset: Dataset) -> Examples:
-    """The validation split, by whose given labels the best epoch is chosen."""
-    examples = dataset.examples("validation")
-    if examples.labels is None or not len(examples):
+def follow(store: Store, request: Request, ranks: Ranks, epoch: int) -> None:
+    """Train along with rank 0, which alone reports, keeps checkpoints and publishes.
+
+    Args:
+        store: where the examples are.
+        request: the training.
+        ranks: all processes that train.
+        epoch: completed epochs of the checkpoint from which rank 0 goes on, or 0.
+
+    Raises:
+        ValueError: this process finds another checkpoint, or rank 0 could not train either.
+    """
+    resume = _checkpoint(store.checkpoints.load(request.id))
+    if _epoch(resume) != epoch:
         raise ValueError(
-            "training.early_stop needs a labelled validation split, and this data set has none; see [splits]"
+            f"rank {ranks.rank} would carry on {request.id} after epoch {_epoch(resume)} and rank 0 after epoch "
+            f"{epoch}; all processes must see the same store"
         )
-    return examples
+    for _ in _Task.of(store, request).epochs(resume, ranks):
+        pass
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Task:
+    """What a request asks for, read from the store."""
+
+    request: Request
+    asked: Learner
+    learner: Learner
+    examples: Examples
+    schedule: Schedule | None
+    validation: Examples | None
+    training: Training
+    recorder: Recorder
+
+    @classmethod
+    def of(cls, store: Store, request: Request) -> "_Task":
+        dataset = store.dataset(request.inputs["dataset"])
+        selected = request.inputs.get("selection")
+        selection = store.selection(selected) if selected else None
+        examples = dataset.examples("train", selection)
+        asked: Learner = resolve.method("learner", request.settings["learner"], "learner")
+        training = build(Training, request.settings["training"], "training")
+        if selected:
+            training = replace(training, steps_per_epoch=training.batches_per_pass(len(examples)))
+        return cls(
+            request=request,
+            asked=asked,
+            learner=observed_learner(asked, examples),
+            examples=examples,
+            schedule=selection.schedule if selection else None,
+            validation=_validation(dataset, training),
+            training=training,
+            recorder=Recorder({name: tuple(epochs) for name, epochs in request.settings["record"].items()}),
+        )
+
+    def epochs(self, resume: Checkpoint | None, ranks: Ranks | None) -> Iterator[EpochReport]:
+        """Train, with a report after every epoch."""
+        return fit(
+            self.learner,
+            self.examples,
+            model=resolve.method("model", self.request.settings["model"], "model"),
+            training=self.training,
+            seed=self.request.seed or 0,
+            recorder=self.recorder,
+            resume=resume,
+            validation=self.validation,
+            ranks=ranks,
+            schedule=self.schedule,
+        )
+
+
+def _validation(dataset: Dataset, training: Training) -> Examples | None:
+    """The validation split, by whose given labels the best epoch is chosen; None where there is none with labels."""
+    needed = {"early_stop": training.early_stop is not None, "best_by": training.best_by != "accuracy"}
+    if dataset.schema.classes and len(dataset.index("validation")):
+        return dataset.examples("validation")
+    for name in (one for one, wanted in needed.items() if wanted):
+        raise ValueError(f"training.{name} needs a labelled validation split, and this data set has none; see [splits]")
+    return None
+
+
+def _goes_on(report: EpochReport, training: Training) -> bool:
+    """Whether another epoch follows this one."""
+    since_best = report.epoch - (report.best_epoch or 0)
+    stops = training.early_stop is not None and since_best >= training.early_stop
+    return report.epoch < report.epochs and not stops
 
 
 def _resumed(store: Store, draft: Draft, reports: list[dict[str, Any]]) -> Checkpoint | None:
@@ -82,26 +152,43 @@ def _resumed(store: Store, draft: Draft, reports: list[dict[str, Any]]) -> Check
     found = store.checkpoints.load(draft.request.id)
     if found is None:
         return None
-    arrays, card = found
-    reports.extend(card["reports"])
-    draft.earlier_seconds = float(card["seconds"])
-    return Checkpoint(arrays=arrays, facts=card["facts"])
+    reports.extend(found[1]["reports"])
+    draft.earlier_seconds = float(found[1]["seconds"])
+    return _checkpoint(found)
 
 
-def _fill(
-    draft: Draft, examples: Examples, recorder: Recorder, reports: list[dict[str, Any]], weights: dict[str, Any]
-) -> None:
+def _checkpoint(found: tuple[dict[str, Array], dict[str, Any]] | None) -> Checkpoint | None:
+    return None if found is None else Checkpoint(arrays=found[0], facts=found[1]["facts"])
+
+
+def _epoch(resume: Checkpoint | None) -> int:
+    """Completed epochs."""
+    return int(resume.facts["epoch"]) if resume else 0
+
+
+def _fill(draft: Draft, examples: Examples, recorder: Recorder, reports: list[dict[str, Any]]) -> None:
     recorded = recorder.result()
     if recorded.arrays:
         frame, meta = signals_to_table(examples.index, recorded.arrays, recorded.epochs)
         draft.add_table("signals", frame)
         draft.meta.update(meta)
     draft.add_table("epochs", pl.DataFrame(reports).with_columns(pl.col("epoch").cast(pl.Int64)))
-    card = {"model": draft.request.settings["model"], "classes": list(examples.classes)}
-    draft.add_bytes("model", "model.safetensors", to_bytes(weights, card))
     draft.meta["training_seconds"] = sum(one["seconds"] for one in reports)
     draft.meta["recording_seconds"] = sum(one["recording_seconds"] for one in reports)
     draft.meta["metrics"] = {f"train_{name}": reports[-1][name] for name in ("loss", "accuracy") if name in reports[-1]}
+
+
+def _add_models(draft: Draft, examples: Examples, report: EpochReport) -> None:
+    """Keep the predicting networks of the last epoch, and those of the best one where there is one."""
+    settings = draft.request.settings
+    shared = {"model": settings["model"], "classes": list(examples.classes), "learner": settings["learner"]}
+    kept = [("model", report.epoch, report.state.predicting)]
+    if report.best_epoch is not None:
+        draft.meta["best_epoch"] = report.best_epoch
+        kept.append(("best", report.best_epoch, report.state.best))
+    for table, epoch, networks in kept:
+        card = {**shared, "epoch": epoch}
+        draft.add_bytes(table, f"{table}.safetensors", to_bytes(model_arrays(networks), card))
 
 
 def _row(report: EpochReport) -> dict[str, Any]:
@@ -115,4 +202,6 @@ def _row(report: EpochReport) -> dict[str, Any]:
 
 
 def _note(report: EpochReport) -> str:
-    return ", ".join(f"{name} {report.metrics[name]:.3f}" for name in ("loss", "accuracy") if name in report.metrics)
+    """Such as `loss 0.71, accuracy 0.82, kept 0.8, validation loss 0.75, validation accuracy 0.8`."""
+    found = {**report.metrics, **{f"validation {name}": value for name, value in report.validation.items()}}
+    return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in found.items())

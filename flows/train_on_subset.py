@@ -5,8 +5,7 @@ from dataclasses import replace
 
 from flows import resolve
 from flows.config import LearnerConfig, Recipe, apply_overrides, parse_recipe
-from flows.plan import evaluation_request
-from flows.plan_training import training_request
+from flows.plan_training import evaluation_request, training_request
 from flows.report.tables import Row, with_error
 from flows.step import Step
 from learners.evaluate import mean_and_standard_error
@@ -45,7 +44,7 @@ def plan_training(store: Store, reference: str, learner: str, seeds: int, overri
         )
         number = f"seed {replicate + 1} of {seeds}"
         steps.append(Step(title=f"train {learner} on {version}, {number}", module="train_learner", request=training))
-        evaluation = evaluation_request(config, dataset, training.id, "subset")
+        evaluation = evaluation_request(recipe, config, dataset=dataset, training=training.id, data="subset")
         steps.append(Step(title=f"evaluate {learner}, {number}", module="evaluate_learner", request=evaluation))
     return steps
 
@@ -56,10 +55,12 @@ def training_rows(store: Store, steps: Sequence[Step]) -> list[Row]:
     for training, evaluation in zip(steps[::2], steps[1::2], strict=True):
         metrics = store.record(evaluation.id).meta["metrics"]
         accuracies.append(float(metrics["test_accuracy"]))
+        best = store.record(evaluation.id).meta.get("best_metrics")
         rows.append(
             {
                 "training": training.id,
                 "test accuracy": with_error(accuracies[-1], None),
+                "best epoch": "" if best is None else with_error(best["test_accuracy"], None),
                 "worst class": with_error(metrics["worst_class_accuracy"], None),
                 "seconds": f"{store.record(training.id).meta['training_seconds']:.1f}",
             }
@@ -70,6 +71,7 @@ def training_rows(store: Store, steps: Sequence[Step]) -> list[Row]:
             {
                 "training": "mean ± standard error",
                 "test accuracy": with_error(mean, error),
+                "best epoch": "",
                 "worst class": "",
                 "seconds": "",
             }

@@ -28,7 +28,9 @@ def relabel(name: str, labels: str, by: str, why: str, root: str) -> None:
 @click.command(short_help="Let a name such as production stand for a version.")
 @click.argument("reference", metavar="[VERSION]", required=False)
 @click.argument("tag", required=False)
-@click.option("--kind", type=click.Choice(["subset", "dataset", "scored"]), help="Where several kinds have the name.")
+@click.option(
+    "--kind", type=click.Choice(["subset", "dataset", "model", "scored"]), help="Where several kinds have the name."
+)
 @store_option
 def tag(reference: str | None, tag: str | None, kind: str | None, root: str) -> None:
     """Let TAG stand for VERSION (such as digits-clean@3) wherever a name can stand; without both, list the tags.
@@ -46,7 +48,8 @@ def tag(reference: str | None, tag: str | None, kind: str | None, root: str) -> 
         return
     if tag is None:
         raise click.UsageError("give a VERSION and a TAG, or neither")
-    kind = kind or ("subset" if store.knows("subset", reference.partition("@")[0]) else "dataset")
+    name = reference.partition("@")[0]
+    kind = kind or next((one for one in ("subset", "dataset", "model") if store.knows(one, name)), "dataset")
     moved = store.tag(kind, tag, reference)
     click.echo(f"{kind} {moved.tag} is {moved.reference}")
 

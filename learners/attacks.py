@@ -9,12 +9,14 @@ A network is attacked in evaluation mode and left as it was: same mode, weights,
 gradients. What an attack raises is an *objective*: a function from (B, K) logits to (B,) numbers.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import msgspec
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -24,6 +26,8 @@ from learners.losses import label_margins
 Objective = Callable[[Tensor], Tensor]
 Norm = Literal["linf", "l2"]
 Start = Literal["uniform", "gaussian", "zero"]
+Bound = float | tuple[float, ...] | Literal["observed"] | None
+Scales = tuple[float, ...] | Literal["deviation"] | None
 
 GAUSSIAN_START = 1e-3
 """Deviation of the gaussian start, in units of the scale: that of TRADES."""
@@ -33,34 +37,86 @@ class Threat(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How far inputs may be moved: the threat model of an evaluation.
 
     It stands inside the settings of learners, and so is a struct that refuses unknown keys by itself.
+    `observed` and `deviation` are for tables; training fills them in from its examples (`learners.observed`).
     """
 
     norm: Norm = "linf"
     """`linf` bounds the largest change of a feature; `l2` the length of the change."""
     epsilon: float = 8 / 255
     """Radius, at least 0, in input units times `scales`; 0 leaves inputs as they are."""
-    lower: float | None = None
-    """Least value an attacked feature may take; None means 0 for images and no bound for tables."""
-    upper: float | None = None
-    """Greatest value an attacked feature may take; None means 1 for images and no bound for tables."""
-    scales: tuple[float, ...] | None = None
-    """Unit of each of a table's D features, at least 0, such as its deviation; None means 1; 0 keeps a feature."""
+    lower: Bound = None
+    """Least value an attacked feature may take: one number, one per feature of a table, or `observed`: the least of
+    the training examples; None means 0 for images and no bound for tables."""
+    upper: Bound = None
+    """Greatest value, given alike; None means 1 for images and no bound for tables."""
+    scales: Scales = None
+    """Unit of each of a table's D features, at least 0, or `deviation`: their standard deviations over the training
+    examples; None means 1; 0 keeps a feature."""
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, get_args(Norm))
-        if not 0 <= self.epsilon < float("inf"):
+        if not 0 <= self.epsilon < math.inf:
             raise ValueError(f"epsilon must be at least 0, got {self.epsilon}")
-        if self.lower is not None and self.upper is not None and not self.lower < self.upper:
-            raise ValueError(f"lower must be below upper, got {self.lower} and {self.upper}")
-        if self.scales is not None and not all(0 <= scale < float("inf") for scale in self.scales):
+        for name, word in (("lower", "observed"), ("upper", "observed"), ("scales", "deviation")):
+            given = getattr(self, name)
+            if isinstance(given, str) and given != word:
+                raise ValueError(f"{name} must be in numbers or {word!r}, got {given!r}")
+        if isinstance(self.scales, tuple) and not all(0 <= scale < math.inf for scale in self.scales):
             raise ValueError(f"scales must each be at least 0, got {self.scales}")
+        lengths = {len(given) for given in (self.lower, self.upper, self.scales) if isinstance(given, tuple)}
+        if len(lengths) > 1:
+            raise ValueError(f"lower, upper and scales must be of one length, got {sorted(lengths)}")
+        self._check_order()
 
-    def bounds(self, inputs: Tensor) -> tuple[float, float]:
-        """Least and greatest value a feature of these (B, ...) inputs may take; infinite without a bound."""
+    def _check_order(self) -> None:
+        """Refuse bounds that leave a feature no value; equal ones of a single feature keep it as it is."""
+        bounds = [bound for bound in (self.lower, self.upper) if bound is not None and not isinstance(bound, str)]
+        if any(np.isnan(bound).any() for bound in bounds):
+            raise ValueError(f"lower and upper must be in numbers, got {self.lower} and {self.upper}")
+        if len(bounds) < 2:
+            return
+        low, high = np.broadcast_arrays(*bounds)
+        if low.ndim == 0 and not low < high:
+            raise ValueError(f"lower must be below upper, got {self.lower} and {self.upper}")
+        for place in np.flatnonzero(low > high)[:1]:
+            raise ValueError(
+                f"lower must not be above upper, got {low[place]} and {high[place]} for feature {place} (from 0)"
+            )
+
+    def bounds(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Least and greatest value that features of these (B, ...) inputs may take, infinite without a bound.
+
+        Returns:
+            Two tensors, each () for all features alike or (D,).
+
+        Raises:
+            ValueError: bounds that are not one per feature, or were not yet observed.
+        """
         image = inputs.ndim > 2
-        lower = self.lower if self.lower is not None else (0.0 if image else -torch.inf)
-        upper = self.upper if self.upper is not None else (1.0 if image else torch.inf)
-        return lower, upper
+        lower = per_feature("lower", self.lower, inputs, otherwise=0.0 if image else -math.inf)
+        return lower, per_feature("upper", self.upper, inputs, otherwise=1.0 if image else math.inf)
+
+
+def per_feature(name: str, given: Bound | Scales, inputs: Tensor, *, otherwise: float) -> Tensor:
+    """A limit of a threat model as a tensor, () or (D,), that broadcasts against the inputs.
+
+    Args:
+        name: of the limit, for messages.
+        given: numbers, or a word that has to be filled in first.
+        inputs: (B, ...) that it is for.
+        otherwise: its value where none is given.
+
+    Raises:
+        ValueError: a word, or not one number per feature of a table.
+    """
+    if isinstance(given, str):
+        raise ValueError(f"{name} is {given!r} still; learners.observed.observed_threat fills it in from examples")
+    if isinstance(given, tuple) and (inputs.ndim != 2 or len(given) != inputs.shape[1]):
+        raise ValueError(
+            f"{name} must have one number per feature of a table, got {len(given)} "
+            f"for inputs of shape {tuple(inputs.shape[1:])}"
+        )
+    return inputs.new_tensor(otherwise if given is None else given)
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -97,7 +153,7 @@ class Attack(Threat, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return cls(**limits, step_size=step_size, num_steps=num_steps, start=start)
 
     @classmethod
-    def fast_gradient_sign(cls, epsilon: float, *, lower: float | None = None, upper: float | None = None) -> "Attack":
+    def fast_gradient_sign(cls, epsilon: float, *, lower: Bound = None, upper: Bound = None) -> "Attack":
         """One step of full length from the input itself (FGSM)."""
         return cls(epsilon=epsilon, step_size=epsilon, num_steps=1, start="zero", lower=lower, upper=upper)
 
@@ -124,26 +180,30 @@ def region(inputs: Tensor, threat: Threat) -> Region:
         threat: radius, bounds and scales; an `Attack` is one.
 
     Raises:
-        ValueError: an input outside the bounds, or scales that do not fit.
+        ValueError: an input outside the bounds, or bounds or scales that do not fit.
     """
     lower, upper = threat.bounds(inputs)
-    least, greatest = torch.aminmax(inputs)
-    if least < lower or greatest > upper:
-        raise ValueError(
-            f"inputs must lie in the attack's bounds [{lower}, {upper}], "
-            f"found [{float(least):g}, {float(greatest):g}]; set lower and upper"
-        )
-    scale = inputs.new_ones(())
-    if threat.scales is not None:
-        if inputs.ndim > 2 or len(threat.scales) != inputs.shape[1]:
-            raise ValueError(
-                f"scales must have one number per feature of a table, got {len(threat.scales)} "
-                f"for inputs of shape {tuple(inputs.shape[1:])}"
-            )
-        scale = inputs.new_tensor(threat.scales)
+    outside = (inputs < lower) | (inputs > upper)
+    if outside.any():
+        raise ValueError(_outside(inputs, lower, upper, outside))
+    scale = per_feature("scales", threat.scales, inputs, otherwise=1.0)
     reach = threat.epsilon * scale
     return Region(
         centre=inputs, low=(inputs - reach).clamp_min(lower), high=(inputs + reach).clamp_max(upper), scale=scale
+    )
+
+
+def _outside(inputs: Tensor, lower: Tensor, upper: Tensor, outside: Tensor) -> str:
+    """Which inputs lie outside which bounds: the first such feature where bounds differ by feature."""
+    whose, found, place = "inputs", inputs, 0
+    if lower.ndim or upper.ndim:
+        place = int(outside.any(dim=0).nonzero()[0])
+        whose, found = f"feature {place} (from 0) of inputs", inputs[:, place]
+    low, high = (float(bound.expand(inputs.shape[1:])[place] if bound.ndim else bound) for bound in (lower, upper))
+    least, greatest = torch.aminmax(found)
+    return (
+        f"{whose} must lie in the attack's bounds [{low:g}, {high:g}], "
+        f"found [{float(least):g}, {float(greatest):g}]; set lower and upper"
     )
 
 

@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from learners.batch import Batch
 from learners.model import kept_rows
-from learners.order import Order
+from learners.order import Order, num_scheduled, scheduled_rows
 from learners.randomness import generator
 from learners.training import Training
 from storage.values import Array, Examples, Schedule
@@ -120,13 +120,19 @@ def kept_positions(examples: Examples) -> NDArray[np.int64]:
 
 
 def batch_positions(
-    kept: NDArray[np.int64], training: Training, *, seed: int, first_step: int, num_steps: int
+    kept: NDArray[np.int64],
+    training: Training,
+    *,
+    seed: int,
+    first_step: int,
+    num_steps: int,
+    schedule: Schedule | None = None,
 ) -> Iterator[Tensor]:
     """Positions of consecutive batches of a run.
 
-    A run is an endless row of passes over the kept examples, each in a fresh order and cut
-    into batches; step s takes batch s. So no example occurs twice in a batch, and the batches
-    of any epoch follow from the seed and the step alone.
+    A run is an endless row of passes over the kept examples, or over those that the schedule gives each pass, in a
+    fresh order and cut into batches; step s takes batch s. So no example occurs twice in a batch, and the batches
+    of any epoch follow from the seeds and the step alone.
 
     Args:
         kept: (M,) positions of the examples with weight above 0.
@@ -134,20 +140,23 @@ def batch_positions(
         seed: of the order.
         first_step: number of the first batch asked for, counted from 0 over the whole run.
         num_steps: how many batches.
+        schedule: which of the kept examples each pass visits; None is all of them.
 
     Yields:
         (B,) int64 positions.
     """
-    per_pass = training.batches_per_pass(len(kept))
+    num_visited = num_scheduled(schedule, len(kept))
+    per_pass = training.batches_per_pass(num_visited)
     order = torch.empty(0, dtype=torch.int64)
     shuffled = -1
     for step in range(first_step, first_step + num_steps):
         number, place = divmod(step, per_pass)
         if number != shuffled:
-            order = torch.from_numpy(generator(seed, "order", number).permutation(kept))
+            rows = kept[scheduled_rows(schedule, len(kept), number)]
+            order = torch.from_numpy(generator(seed, "order", number).permutation(rows))
             shuffled = number
         start = place * training.batch_size
-        stop = start + training.batch_size if place + 1 < per_pass else len(kept)
+        stop = start + training.batch_size if place + 1 < per_pass else num_visited
         yield order[start:stop]
 
 

@@ -36,7 +36,7 @@ def save_state(state: TrainState, recorder: Recorder | None = None) -> Checkpoin
         recorder: the run's recorder, where it has one.
 
     Returns:
-        Arrays that later training does not change, and facts.
+        Arrays that later training does not change, and facts. Copies of buffers on disk are on disk.
     """
     arrays = model_arrays(state.models)
     groups, schedulers = [], []
@@ -48,8 +48,8 @@ def save_state(state: TrainState, recorder: Recorder | None = None) -> Checkpoin
                     arrays[f"optimizers/{number}/{parameter}/{name}"] = _copied(tensor)
         groups.append(optimizer["param_groups"])
         schedulers.append(state.schedulers[number].state_dict())
-    for name, tensor in state.buffers.items():
-        arrays[f"buffers/{name}"] = _copied(tensor)
+    for name in state.buffers:
+        arrays[f"buffers/{name}"] = state.saved_buffer(name)
     for name, tensor in state.vectors.items():
         arrays[f"vectors/{name}"] = _copied(tensor)
     for copy_name, network in state.copies.items():
@@ -100,9 +100,12 @@ def load_state(checkpoint: Checkpoint, state: TrainState, recorder: Recorder | N
         groups = facts["param_groups"][number]
         state.optimizers[number].load_state_dict({"state": entries, "param_groups": groups})
         state.schedulers[number].load_state_dict(dict(facts["schedulers"][number]))
-    for held, prefix in ((state.buffers, "buffers/"), (state.vectors, "vectors/")):
-        held.clear()
-        held.update({name: tensor.to(state.device) for name, tensor in _under(arrays, prefix).items()})
+    state.buffers.clear()
+    for name, rows in arrays.items():
+        if name.startswith("buffers/"):
+            state.restore_buffer(name.removeprefix("buffers/"), rows)
+    state.vectors.clear()
+    state.vectors.update({name: tensor.to(state.device) for name, tensor in _under(arrays, "vectors/").items()})
     for name in sorted({name.partition("/")[0] for name in _under(arrays, "copies/")}):
         state.copied(name).load_state_dict(_under(arrays, f"copies/{name}/"))
     if recorder:

@@ -1,8 +1,11 @@
 """Descent: how a loss becomes an update of weights, and where in a step training is."""
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from learners.distributed import Ranks
 
@@ -41,3 +44,30 @@ class Descent:
     def completes_step(self) -> bool:
         """Whether weights are updated on this part of this pass."""
         return self.completes_gradient and not self.climbing
+
+    def add_gradients(self, losses: Tensor, weights: Tensor) -> None:
+        """Add the gradient of this part's share of sum(weights * losses) / B to that of every parameter.
+
+        What the sum passes on to each loss is known, so no graph is made of it.
+
+        Args:
+            losses: (B,) per-example losses in nats, with their graph.
+            weights: (B,) weights of at least 0, without a graph.
+        """
+        exact = torch.promote_types(losses.dtype, weights.dtype)
+        pulls = torch.full_like(weights, self.share, dtype=exact).div_(len(losses)).mul_(weights)
+        torch.autograd.backward(losses, pulls.to(losses.dtype))
+
+
+def forget_gradients(optimizer: Optimizer) -> None:
+    """Leave the optimiser's parameters without gradients, as its `zero_grad` does, at a fraction of the time."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """No mixed precision inside the block, where there is some around it."""
+    if not torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)

@@ -1,5 +1,6 @@
 """The training loop: the only one, for every learner."""
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -22,15 +23,18 @@ from learners.distributed import Ranks
 from learners.learner import EpochReport, Learner, StepReport
 from learners.model import Model, kept_rows
 from learners.optimizers import make_optimizer, make_scheduler
+from learners.order import num_scheduled
 from learners.randomness import generator, torch_seeded
 from learners.sharpness import RADIUS
 from learners.signals import Recorder
+from learners.soft_labels import drawn_labels
 from learners.state import TrainState
 from learners.steps import moved, num_parts, take_step
 from learners.threads import computing_threads
 from learners.training import Training
 from learners.validation import Validation, epochs_since_best
-from storage.values import Examples
+from learners.visits import check_visits
+from storage.values import Examples, Schedule
 
 
 def fit(
@@ -44,6 +48,7 @@ def fit(
     resume: Checkpoint | None = None,
     validation: Examples | None = None,
     ranks: Ranks | None = None,
+    schedule: Schedule | None = None,
 ) -> Iterator[EpochReport]:
     """Train, and report after every epoch.
 
@@ -51,7 +56,12 @@ def fit(
     and stops when no more are. Chance follows from the seed, the purpose and the epoch alone,
     and torch's global generator is as the caller left it at every report. Rows of weight 0
     enter no batch. The last, smaller batch of a pass is kept. With validation examples, the
-    networks of the best epoch so far are `state.best`.
+    networks of the best epoch so far are `state.best`. Rows with soft labels are trained on as
+    labels drawn from them at each visit (`learners/soft_labels.py`).
+
+    Under a schedule a pass visits only the rows that it gives that pass. Without `steps_per_epoch`
+    an epoch is one pass, so training has fewer steps, over which the learning rate goes through its
+    whole schedule; with it, an epoch has that many steps, cut from consecutive passes.
 
     Args:
         learner: the training rule.
@@ -63,6 +73,8 @@ def fit(
         resume: a checkpoint of this very run; its epochs are not trained or reported again.
         validation: labelled examples to choose the best epoch by, and to stop early by; by their given labels.
         ranks: the processes that train together; None for this one alone.
+        schedule: which of the examples of weight above 0 each pass visits, such as that of a selection; at
+            least 2. None is all of them.
 
     Returns:
         An iterator over one report per epoch still to be trained.
@@ -77,26 +89,49 @@ def fit(
         raise ValueError(f"seed must be at least 0, got {seed}")
     ranks = ranks or Ranks()
     data = _weighted(ExampleTensors.of(examples), examples, training)
-    _check(examples, training, validation, ranks, recorder)
-    state = _fresh_state(learner, examples, model, training, seed, ranks, validation)
+    kept = kept_positions(examples)
+    num_visited = num_scheduled(schedule, len(kept))
+    _check(examples, training, validation, ranks, recorder, num_visited)
+    total_steps = training.epochs * training.steps_in_epoch(num_visited)
+    identity: dict[str, str | int] = {
+        "learner": repr(learner),
+        "model": repr(model),
+        "training": repr(training),
+        "seed": seed,
+        "examples": _digest(examples, schedule),
+        "validation": _digest(validation) if validation else "none",
+    }
+    state = _fresh_state(learner, examples, model, training, seed, ranks, total_steps, identity)
     if recorder:
         recorder.open(learner, training.epochs, kept_rows(examples))
+        if schedule:
+            check_visits(recorder.chosen, kept, training, seed=seed, schedule=schedule)
     if resume:
         load_state(resume, state, recorder)
     run = _Run(
         learner=learner,
         examples=examples,
         data=data,
+        kept=kept,
+        num_visited=num_visited,
         training=training,
         seed=seed,
+        schedule=schedule,
         recorder=recorder,
-        validation=Validation.of(validation, examples, training.best_by) if validation else None,
+        validation=Validation.of(validation, examples, training.best_by, learner=learner, seed=seed)
+        if validation
+        else None,
     )
     return run.epochs(state)
 
 
 def _check(
-    examples: Examples, training: Training, validation: Examples | None, ranks: Ranks, recorder: Recorder | None
+    examples: Examples,
+    training: Training,
+    validation: Examples | None,
+    ranks: Ranks,
+    recorder: Recorder | None,
+    num_visited: int,
 ) -> None:
     """Settings that these examples, or the lack of others, forbid."""
     if training.augment and examples.inputs.ndim < 3:
@@ -108,7 +143,9 @@ def _check(
             f"signals at fixed epochs ({', '.join(recorder.chosen)}) may never come with early_stop; "
             "leave one of them out"
         )
-    rest = len(kept_positions(examples)) % training.batch_size
+    if num_visited < 2:
+        raise ValueError("the schedule visits 1 example in a pass, and training needs at least 2; raise its fraction")
+    rest = num_visited % training.batch_size
     if ranks.world_size > 1 and 1 < rest < 2 * ranks.world_size:
         raise ValueError(
             f"the last batch of a pass has {rest} examples, fewer than two for each of {ranks.world_size} processes; "
@@ -134,14 +171,14 @@ def _fresh_state(
     training: Training,
     seed: int,
     ranks: Ranks,
-    validation: Examples | None,
+    total_steps: int,
+    identity: dict[str, str | int],
 ) -> TrainState:
     device = device_of(training.device)
     models = [
         prepared(model.build(examples, int(generator(seed, "model", number).integers(2**63))), training, device)
         for number in range(learner.num_models)
     ]
-    total_steps = training.epochs * training.steps_in_epoch(len(kept_positions(examples)))
     optimizers = [make_optimizer(training, network.parameters()) for network in models]
     return TrainState(
         models=models,
@@ -155,28 +192,26 @@ def _fresh_state(
         num_groups=None if examples.groups is None else int(examples.groups.max(initial=-1)) + 1,
         device=device,
         buffer_type=getattr(torch, training.buffers),
+        buffers_on=training.buffers_on,
         descent=Descent(
             clip_norm=training.clip_norm,
             ema=training.ema,
             sam_radius=(training.sam_radius or RADIUS) if training.optimizer == "sam" else None,
             ranks=ranks,
         ),
-        identity={
-            "learner": repr(learner),
-            "model": repr(model),
-            "training": repr(training),
-            "seed": seed,
-            "examples": _digest(examples),
-            "validation": _digest(validation) if validation else "none",
-        },
+        identity=identity,
     )
 
 
-def _digest(examples: Examples) -> str:
-    """Hash of the ids, labels and weights."""
+def _digest(examples: Examples, schedule: Schedule | None = None) -> str:
+    """Hash of the ids, labels and weights, and of the schedule and soft labels where there are such."""
     digest = sha256(examples.index.fingerprint.encode())
     for array in (examples.labels, examples.weights):
         digest.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+    if schedule is not None:
+        digest.update(repr(schedule).encode())
+    if examples.soft_labels is not None:
+        digest.update(np.ascontiguousarray(examples.soft_labels).tobytes())
     return digest.hexdigest()[:32]
 
 
@@ -187,18 +222,20 @@ class _Run:
     learner: Learner
     examples: Examples
     data: ExampleTensors
+    kept: NDArray[np.int64]
+    num_visited: int
     training: Training
     seed: int
+    schedule: Schedule | None
     recorder: Recorder | None
     validation: Validation | None
 
     def epochs(self, state: TrainState) -> Iterator[EpochReport]:
-        kept = kept_positions(self.examples)
         patience = self.training.early_stop
         while state.epoch < self.training.epochs and (patience is None or epochs_since_best(state) < patience):
             began = time.perf_counter()
             with computing_threads(self.training.threads):
-                metrics, num_visits = self.train_epoch(state, kept)
+                metrics, num_visits = self.train_epoch(state)
                 trained = time.perf_counter()
                 if self.recorder:
                     self.recorder.close_epoch(state.epoch, state, self.data.inputs)
@@ -217,40 +254,54 @@ class _Run:
                 state=state,
             )
 
-    def train_epoch(self, state: TrainState, kept: NDArray[np.int64]) -> tuple[dict[str, float], int]:
+    def train_epoch(self, state: TrainState) -> tuple[dict[str, float], int]:
         """Train for one epoch; its mean metrics over visits, and the number of visits."""
-        sums: dict[str, float] = defaultdict(float)
-        num_visits = 0
-        num_steps = self.training.steps_in_epoch(len(kept))
+        sums: dict[str, float] = defaultdict(float, loss=0.0, accuracy=0.0)
+        visits: list[torch.Tensor] = []
+        answers: list[torch.Tensor] = []
+        caught = self.recorder.chosen.get("train_logits", ()) if self.recorder else ()
+        recorder = self.recorder if state.epoch + 1 in caught else None
         for model in state.models:
             model.train()
         rank = state.descent.ranks.rank
         with torch_seeded(self.seed, "epoch", state.epoch, *([rank] if rank else [])):
-            for positions in batch_positions(
-                kept, self.training, seed=self.seed, first_step=state.step, num_steps=num_steps
-            ):
-                report = self.take_step(state, positions, state.step // self.training.batches_per_pass(len(kept)))
+            for pass_number, positions in self.batches(state.step):
+                report = self.take_step(state, positions, pass_number)
                 loss = float(report.losses.sum())
-                if not np.isfinite(loss):
+                if not math.isfinite(loss):
                     raise FloatingPointError(self.not_finite(state, positions, report.losses.cpu()))
-                if self.recorder:
-                    self.recorder.catch(state.epoch + 1, positions, report.logits.cpu())
+                if recorder:
+                    recorder.catch(state.epoch + 1, positions, report.logits.cpu())
                 sums["loss"] += loss
-                labels = self.data.labels.index_select(0, positions).to(state.device)
-                sums["accuracy"] += float((report.logits.argmax(1) == labels).sum())
                 for name, value in report.metrics.items():
                     sums[name] += value * len(positions)
-                num_visits += len(positions)
+                visits.append(positions)
+                answers.append(report.logits.argmax(1))
                 state.step += 1
         state.descent.ranks.copy_statistics([*state.models, *state.copies.values()])
         state.epoch += 1
-        return {name: value / num_visits for name, value in sums.items()}, num_visits
+        visited = torch.cat(visits)
+        sums["accuracy"] = float((torch.cat(answers).cpu() == self.data.labels[visited]).sum())
+        return {name: value / len(visited) for name, value in sums.items()}, len(visited)
+
+    def batches(self, first_step: int) -> Iterator[tuple[int, torch.Tensor]]:
+        """An epoch's batches from this step on: the number of the pass over the examples, and (B,) positions."""
+        positions = batch_positions(
+            self.kept,
+            self.training,
+            seed=self.seed,
+            first_step=first_step,
+            num_steps=self.training.steps_in_epoch(self.num_visited),
+            schedule=self.schedule,
+        )
+        per_pass = self.training.batches_per_pass(self.num_visited)
+        return ((step // per_pass, batch) for step, batch in enumerate(positions, start=first_step))
 
     def take_step(self, state: TrainState, positions: torch.Tensor, pass_number: int) -> StepReport:
         """Train on the examples at these positions; the report is of all of them, in their order."""
         ranks = state.descent.ranks
         wanted = num_parts(len(positions), self.training.gradient_accumulation, ranks.world_size)
-        parts = torch.tensor_split(positions, wanted)
+        parts = torch.tensor_split(positions, wanted) if wanted > 1 else (positions,)
         with self.forward_precision(state.device):
             return take_step(
                 self.learner,
@@ -261,7 +312,11 @@ class _Run:
 
     def batch(self, positions: torch.Tensor, pass_number: int, device: torch.device) -> Batch:
         """These examples as training sees them in this pass, on the device."""
-        batch = moved(self.data.batch(positions), device)
+        batch = self.data.batch(positions)
+        if self.examples.soft_labels is not None:
+            labels = drawn_labels(self.examples.soft_labels, positions.numpy(), seed=self.seed, pass_number=pass_number)
+            batch = replace(batch, labels=torch.from_numpy(labels))
+        batch = moved(batch, device)
         if not self.training.augment:
             return batch
         augmentation = Augmentation(

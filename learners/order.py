@@ -25,9 +25,9 @@ def scheduled_rows(schedule: Schedule | None, num_rows: int, epoch: int) -> NDAr
     Returns:
         (m,) distinct rows in [0, M), where m is `num_scheduled` and the same in every epoch.
     """
-    if schedule is None:
-        return np.arange(num_rows)
     visited = num_scheduled(schedule, num_rows)
+    if schedule is None or visited == num_rows:
+        return np.arange(num_rows)
     if schedule.rule == "redrawn":
         shuffled = generator(schedule.seed, "redrawn", epoch).permutation(num_rows)
         return shuffled[:visited]

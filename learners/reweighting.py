@@ -9,6 +9,10 @@ REMEMBERED = ("dro_weights", "dro_mean_weights")
 """(N, 1) buffers: each example's weight at its latest visit, and its mean over all visits; 0 before the first."""
 
 
+VISITS = "dro_visits"
+"""(N, 1) buffer: how often each example was visited."""
+
+
 def remember_weights(state: TrainState, batch: Batch, weights: Tensor) -> None:
     """Write a batch's weights into the buffers.
 
@@ -18,7 +22,7 @@ def remember_weights(state: TrainState, batch: Batch, weights: Tensor) -> None:
         weights: (B,) the learner's own weights, 1 meaning as in plain training.
     """
     found = weights.detach()[:, None].float()
-    last, mean, visits = (state.per_example(name, width=1) for name in (*REMEMBERED, "dro_visits"))
+    last, mean, visits = (state.per_example(name, width=1) for name in (*REMEMBERED, VISITS))
     last[batch.positions] = found
     visits[batch.positions] += 1
     mean[batch.positions] += (found - mean[batch.positions]) / visits[batch.positions]

@@ -120,8 +120,8 @@ class EvaluationAttack:
 def evaluation_attacks(threat: Threat) -> Mapping[str, EvaluationAttack]:
     """The attacks that robust accuracy is reported for, beside AutoAttack, by name; steps are a quarter of the radius.
 
-    `fgsm` (one full step from the input), `pgd_20`, `pgd_50_10` (50 steps, 10 restarts) and `margin_pgd_20`
-    (the margin objective, called CW in tables).
+    `fgsm` (one full step from the input), `pgd_20`, `pgd_50`, `pgd_50_10` (10 restarts) and `margin_pgd_20` (the
+    margin objective, called CW in tables).
 
     Args:
         threat: norm, radius and bounds; the radius above 0.
@@ -133,12 +133,14 @@ def evaluation_attacks(threat: Threat) -> Mapping[str, EvaluationAttack]:
         raise ValueError("epsilon must be above 0 for an evaluation under attack, got 0")
     quarter = threat.epsilon / 4
     twenty = Attack.against(threat, step_size=quarter, num_steps=20)
+    fifty = Attack.against(threat, step_size=quarter, num_steps=50)
     return {
         "fgsm": EvaluationAttack(
             attack=Attack.against(threat, step_size=threat.epsilon, num_steps=1, start="zero"),
         ),
         "pgd_20": EvaluationAttack(attack=twenty),
-        "pgd_50_10": EvaluationAttack(attack=Attack.against(threat, step_size=quarter, num_steps=50), num_restarts=10),
+        "pgd_50": EvaluationAttack(attack=fifty),
+        "pgd_50_10": EvaluationAttack(attack=fifty, num_restarts=10),
         "margin_pgd_20": EvaluationAttack(attack=twenty, objective=label_margin_loss),
     }
 

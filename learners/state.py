@@ -11,10 +11,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from learners.averaging import average_weights, copy_statistics, early_decay
-from learners.descent import Descent
-from learners.memory import ExampleMemory
+from learners.descent import Descent, forget_gradients, full_precision
+from learners.memory import BuffersOn, ExampleMemory, zeros_on_disk
 from learners.randomness import generator, torch_generator
 from learners.sharpness import climb, go_back
+from storage.values import Array
 
 
 @dataclass(kw_only=True, eq=False)
@@ -58,8 +59,17 @@ class TrainState:
     """Where networks, batches and memories are."""
     buffer_type: torch.dtype = torch.float32
     """How buffers of a width above 1 are held; a buffer of width 1 is float32."""
+    buffers_on: BuffersOn = "memory"
+    """Where buffers are held: `memory` of the device, or `disk`, on the CPU alone."""
     descent: Descent = field(default_factory=Descent)
     """How losses become updates; between steps there is nothing in it to remember."""
+
+    def __post_init__(self) -> None:
+        if self.buffers_on == "disk" and self.device.type != "cpu":
+            raise ValueError(
+                f"buffers_on 'disk' is for training on the CPU, and these networks train on {self.device.type}; "
+                "set buffers_on to memory, or device to cpu"
+            )
 
     def per_example(self, name: str, width: int, fill: float = 0.0) -> ExampleMemory:
         """The buffer of that name, created on first use.
@@ -73,9 +83,31 @@ class TrainState:
             N rows of float32, to be read and written at `batch.positions`.
         """
         if name not in self.buffers:
-            held = self.buffer_type if width > 1 else torch.float32
-            self.buffers[name] = torch.full((self.num_examples, width), fill, dtype=held, device=self.device)
+            buffer = self._zeros(width, self.buffer_type if width > 1 else torch.float32)
+            self.buffers[name] = buffer.fill_(fill) if fill else buffer
         return ExampleMemory(self.buffers[name])
+
+    def _zeros(self, width: int, held_as: torch.dtype) -> Tensor:
+        """(N, width) zeros where buffers are held."""
+        if self.buffers_on == "disk":
+            return zeros_on_disk(self.num_examples, width, held_as)
+        return torch.zeros(self.num_examples, width, dtype=held_as, device=self.device)
+
+    def saved_buffer(self, name: str) -> Array:
+        """A copy of that buffer, (N, width), on disk where buffers are; further training does not change it."""
+        buffer = self.buffers[name]
+        if self.buffers_on == "memory":
+            return buffer.cpu().numpy().copy()
+        return zeros_on_disk(len(buffer), buffer.shape[1], buffer.dtype).copy_(buffer).numpy()
+
+    def restore_buffer(self, name: str, rows: Array) -> None:
+        """Give that buffer the (N, width) rows of `saved_buffer`."""
+        if self.buffers_on == "memory":
+            self.buffers[name] = torch.from_numpy(np.array(rows)).to(self.device)
+            return
+        held_as = torch.from_numpy(np.empty(0, rows.dtype)).dtype
+        self.buffers[name] = zeros_on_disk(len(rows), rows.shape[1], held_as)
+        np.copyto(self.buffers[name].numpy(), rows)
 
     def vector(self, name: str, size: int, fill: float = 0.0) -> Tensor:
         """The vector of that name, created on first use.
@@ -167,11 +199,10 @@ class TrainState:
             model: which network.
         """
         descent, network, optimizer = self.descent, self.models[model], self.optimizers[model]
-        with torch.autocast(self.device.type, enabled=False):
+        with full_precision(self.device):
             if descent.part == 0:
-                optimizer.zero_grad(set_to_none=True)
-            loss = (losses * weights).mean()
-            torch.autograd.backward(loss if descent.share == 1.0 else loss * descent.share)
+                forget_gradients(optimizer)
+            descent.add_gradients(losses, weights)
             if not descent.completes_gradient:
                 return
             descent.ranks.sum_gradients(network)

@@ -6,13 +6,14 @@ from typing import Literal, get_args
 
 from learners.augment import AugmentName
 from learners.class_weights import ClassWeighting
+from learners.memory import BuffersOn
 from learners.schedules import ScheduleName
 
 OptimizerName = Literal["sgd", "adamw", "sam", "adamp", "sgdp"]
 Precision = Literal["float32", "bfloat16"]
 BufferType = Literal["float32", "float16"]
 DeviceName = Literal["auto", "cpu", "cuda"]
-BestBy = Literal["accuracy", "loss"]
+BestBy = Literal["accuracy", "loss", "robust_accuracy"]
 
 CHOICES = {
     "optimizer": get_args(OptimizerName),
@@ -21,6 +22,7 @@ CHOICES = {
     "class_weights": get_args(ClassWeighting),
     "precision": get_args(Precision),
     "buffers": get_args(BufferType),
+    "buffers_on": get_args(BuffersOn),
     "device": get_args(DeviceName),
 }
 """Settings that are one of several names."""
@@ -78,8 +80,8 @@ class Training:
     early_stop: int | None = None
     """Epochs without a better one on the validation examples, at least 1, after which training ends; None is never."""
     best_by: BestBy = "accuracy"
-    """What makes an epoch the best: the highest `accuracy` or the lowest `loss` on validation examples, by their given
-    labels; of equal ones the first."""
+    """What makes an epoch the best: the highest `accuracy`, the lowest `loss` or the highest `robust_accuracy` under
+    the learner's own attack, on validation examples and by their given labels; of equal ones the first."""
     class_weights: ClassWeighting = "none"
     """What an example's weight is multiplied by for its class: `none`, `balanced` or `effective_number`."""
     class_weight_beta: float | None = None
@@ -95,6 +97,9 @@ class Training:
     buffers: BufferType = "float32"
     """How memories with several numbers per example are held: `float16` halves their memory and rounds them to 11
     bits."""
+    buffers_on: BuffersOn = "memory"
+    """Where memories of examples are held: `memory`, or on the CPU also `disk`: a file in the directory for temporary
+    files, which `TMPDIR` sets; numbers are the same."""
     compile: bool = False
     """Whether networks are compiled by torch.compile, which needs a GPU; results differ in the last digits."""
     device: DeviceName = "auto"

@@ -62,6 +62,11 @@ def append_examples(draft: Draft, dataset: Dataset, source: Source, wanted: Want
         ContractError: rows break the contract and its action is `fail`.
     """
     old = dataset.record
+    if "embedding" in old.meta:
+        raise SourceError(
+            f"{dataset.id} has embeddings, which the rows of {source.location} lack; store the text under a name of "
+            'its own, append there, and embed that by a recipe with `dataset = "<that name>"`'
+        )
     for table in ("examples", "labels", "quarantine"):
         draft.share(old.table(table))
     shared, contract = len(draft.paths("examples")), wanted.contract
@@ -117,24 +122,37 @@ class _Fitted:
         if missing or strange:
             told = [f"lacks {', '.join(missing)}"] * bool(missing) + [f"has {', '.join(strange)} too"] * bool(strange)
             raise SourceError(f"{location} does not fit {self._dataset.id}: it {' and '.join(told)}")
-        header = replace(header, columns={name: header.columns[name] for name in known})
         stored = self._dataset.stored_types()
+        header = replace(header, columns={name: self._sized(name, header, stored) for name in known})
         if header.inferred:
             typed = {name: self._stored(name, dtype, stored) for name, dtype in header.columns.items()}
             header = replace(header, columns=typed, mostly_numbers=())
         for ours, dtype in arrange_columns(header, self._roles, location).types.items():
-            is_image = isinstance(stored.get(ours), pl.Array)
-            if ours != KEY and not is_image and stored[ours] != dtype:
+            is_array = isinstance(stored.get(ours), pl.Array)
+            if ours != KEY and not is_array and stored[ours] != dtype:
                 raise SourceError(
                     f"column {ours!r} of {location} is {dtype} and {stored[ours]} in {self._dataset.id}; cast it there"
                 )
         return header
 
+    def _sized(self, name: str, header: Header, stored: Mapping[str, pl.DataType]) -> pl.DataType:
+        """A column's type; that of a vector with the length that is stored.
+
+        Raises:
+            SourceError: where vectors are stored the source has something else.
+        """
+        found = header.columns[name]
+        if not any(one.name == name and one.kind == "vector" for one in self._dataset.schema.features):
+            return found
+        if name not in header.number_lists and not isinstance(found, pl.List | pl.Array):
+            raise SourceError(f"column {name!r} of the new rows is {found}, and vectors in {self._dataset.id}; cast it")
+        return stored[name]
+
     def _stored(self, name: str, guessed: pl.DataType, stored: Mapping[str, pl.DataType]) -> pl.DataType:
         """The type to read a column of text as."""
         roles = self._roles
         ours = {roles.label: "label", roles.clean_label: "clean_label"}.get(name, name)
-        if name in (roles.key, roles.split, roles.group) or isinstance(guessed, pl.List):
+        if name in (roles.key, roles.split, roles.group) or isinstance(guessed, pl.List | pl.Array):
             return guessed
         found = stored.get(ours if ours in stored else f"{name}_original", guessed)
         return pl.Boolean() if found == pl.UInt8 else found

@@ -70,11 +70,31 @@ def lineage_table(artifacts: RememberedArtifacts, versions: Versions) -> pl.Data
     return pl.DataFrame(rows, {"artifact": pl.String, "role": pl.String, "input": pl.String}, orient="row")
 
 
+def models_table(artifacts: RememberedArtifacts, versions: Versions) -> pl.DataFrame:
+    """One row per published model, oldest first within a name; its metrics are those of its `evaluation`."""
+    rows = []
+    for name in versions.names("model"):
+        for one in versions.all("model", name):
+            card = artifacts.record(one.artifact).meta
+            told = (card["learner"]["method"], card["model"]["method"], len(card["classes"]))
+            facts = [card.get(fact) for fact in ("trained_on", "dataset", "training", "evaluation")]
+            numbers = [card.get(fact) for fact in ("seed", "epoch", "best_epoch", "temperature")]
+            rows.append((str(one), name, one.number, one.artifact, *told, *facts, *numbers, one.created_at))
+    texts = ("trained_on", "dataset", "training", "evaluation")
+    columns = {
+        **{"version": pl.String, "name": pl.String, "number": pl.Int64, "artifact": pl.String},
+        **{"learner": pl.String, "model": pl.String, "num_classes": pl.Int64, **dict.fromkeys(texts, pl.String)},
+        **{"seed": pl.Int64, "epoch": pl.Int64, "best_epoch": pl.Int64, "temperature": pl.Float64},
+    }
+    return _timed(pl.DataFrame(rows, {**columns, "created_at": pl.String}, orient="row"))
+
+
 def metrics_table(artifacts: RememberedArtifacts, versions: Versions) -> pl.DataFrame:
     """One row per metric: of an evaluation's learner, and of a score where the truth about labels is known.
 
-    `arm` is the title of the comparison's arm that an evaluation belongs to, `seed` the evaluated training's where
-    the evaluation has none. A score's `auroc` and `precision`, of finding wrong labels, stand with the report.
+    `arm` is the title of the comparison's arm that an evaluation belongs to, `seed` the evaluated training's. Metrics
+    of the best epoch by the validation split begin with `best_`. A score's `auroc` and `precision`, of finding wrong
+    labels, stand with the report.
     """
     reports = artifacts.records("report")
     arms = _arms(reports)
@@ -82,7 +102,9 @@ def metrics_table(artifacts: RememberedArtifacts, versions: Versions) -> pl.Data
     for record in artifacts.records("evaluation"):
         meta = record.meta
         shared = (record.id, arms.get(record.id), meta.get("learner"), meta.get("data"), None, _seed(artifacts, record))
-        rows += [(*shared, name, float(value)) for name, value in meta.get("metrics", {}).items() if value is not None]
+        for prefix in ("", "best_"):
+            metrics = meta.get(f"{prefix}metrics") or {}
+            rows += [(*shared, prefix + name, float(value)) for name, value in metrics.items() if value is not None]
     for record in reports:
         for one in record.meta.get("detection", []):
             shared = (record.id, None, None, None, one["score"], None)
@@ -114,7 +136,7 @@ def _arms(reports: Iterable[Record]) -> dict[str, str]:
 
 def _seed(artifacts: RememberedArtifacts, evaluation: Record) -> int | None:
     training = evaluation.request.inputs.get("training")
-    if evaluation.request.seed is not None or training is None or not artifacts.has(training):
+    if training is None or not artifacts.has(training):
         return evaluation.request.seed
     return artifacts.record(training).request.seed
 
@@ -123,6 +145,7 @@ TABLES: dict[str, Callable[[RememberedArtifacts, Versions], pl.DataFrame]] = {
     "versions": versions_table,
     "artifacts": artifacts_table,
     "lineage": lineage_table,
+    "models": models_table,
     "metrics": metrics_table,
 }
 """What makes each table of `catalog`."""

@@ -31,7 +31,7 @@ RULES = {
     "unknown column": "a JSON object has a key that no row of the file's beginning has",
     "not a number": "a cell does not fit its column of numbers or truth values",
     "not text": "a JSON value in a column of text is a list or an object",
-    "not a list": "a JSON value in a column of lists of whole numbers is something else",
+    "not a list": "a JSON value in a column of lists of numbers is something else",
     "no label row": "the second file has no row with this key",
     "not an image": "an image cannot be decoded",
     "image too large": "an image has more pixels than are ever unpacked",
@@ -41,9 +41,9 @@ RULES = {
     "unknown split": "the split is null, or no word for train, validation or test",
     "null group": "a group is declared and the row has none",
     "missing value": "a feature is null",
-    "wrong shape": "an image has another size, or another number of values, than its shape",
+    "wrong shape": "an image has another size, or an image or vector another number of values, than its shape",
     "not a byte": "an image has a value that is null or not a whole number from 0 to 255",
-    "non-finite number": "a number feature is NaN or infinite",
+    "non-finite number": "a number feature is NaN or infinite, or a number of a vector is that or null",
     "duplicate key": "an earlier row has the same key; the first in the source's order is kept",
 }
 """Rules of every contract with what breaks them; a row is counted under the first that it breaks, in this order,
@@ -184,6 +184,8 @@ def _masks(frame: pl.DataFrame, features: Sequence[Feature], contract: Contract)
             yield "non-finite number", ~column.is_finite()
         if feature.kind == "image":
             yield from _image_masks(column, int(np.prod(feature.shape)))
+        if feature.kind == "vector":
+            yield from _vector_masks(column, int(np.prod(feature.shape)))
 
 
 def _image_masks(column: pl.Series, size: int) -> Iterator[tuple[str, pl.Series]]:
@@ -193,3 +195,11 @@ def _image_masks(column: pl.Series, size: int) -> Iterator[tuple[str, pl.Series]
     if len(values) and (values.null_count() or values.dtype != pl.UInt8):
         inside = pl.element().is_between(0, 255).fill_null(value=False).all()
         yield "not a byte", ~lists.list.eval(inside).list.first()
+
+
+def _vector_masks(lists: pl.Series, size: int) -> Iterator[tuple[str, pl.Series]]:
+    yield "wrong shape", lists.list.len() != size
+    values = lists.drop_nulls().explode()
+    if values.null_count() or not values.is_finite().all():
+        finite = pl.element().is_finite().fill_null(value=False).all()
+        yield "non-finite number", ~lists.list.eval(finite).list.first()

@@ -1,9 +1,11 @@
 """Dataset: one data set's rows read from its artifact, and the hand-over to arrays for training."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -53,13 +55,24 @@ class Dataset:
         replaced = [name for name in layer.collect_schema().names() if name != "example_id"]
         return frame.drop(replaced, strict=False).join(layer, on="example_id", how="left", maintain_order="left")
 
+    def read_as(self, features: tuple[Feature, ...], classes: tuple[str, ...]) -> "Dataset":
+        """The same rows, as something reads them that was made for certain features and an order of the classes."""
+        seen = Dataset(self._files, self.record)
+        seen.schema = replace(self.schema, features=features, classes=classes)
+        return seen
+
     def own_key(self) -> str | None:
         """The column that was the key where the first rows were read; None for keys made of the content."""
+        key: str | None = self.first_columns().get("key")
+        return key
+
+    def first_columns(self) -> Mapping[str, Any]:
+        """What the columns were where the first rows were read, as in `[columns]` of a recipe; empty if not known."""
         record = self.record
         while "columns" not in record.request.settings and "dataset" in record.request.inputs:
             record = Artifacts(self._files).record(record.request.inputs["dataset"])
-        key: str | None = record.request.settings.get("columns", {}).get("key")
-        return key
+        columns: Mapping[str, Any] = record.request.settings.get("columns", {})
+        return columns
 
     def paths(self, table: str) -> list[Path]:
         """Where the files of a table lie, for a reader that must not load them whole."""
@@ -164,23 +177,37 @@ def _positions(names: pl.Series, order: tuple[str, ...]) -> NDArray[np.int64]:
 
 
 def input_array(rows: pl.DataFrame, features: tuple[Feature, ...]) -> Array:
-    """(N, ...) uint8 for one image column, or (N, D) float32: numbers as they are, categories one-hot."""
+    """(N, ...) uint8 for one image column, or (N, D) float32: numbers and vectors as they are, categories one-hot."""
     kinds = {feature.kind for feature in features}
     if not features:
         raise ValueError("the data set has no feature columns; name them in [columns] of the recipe")
     if "text" in kinds:
         text = next(feature.name for feature in features if feature.kind == "text")
-        raise ValueError(f"column {text!r} holds text, which no model here takes as it is; embed it first")
+        raise ValueError(
+            f"column {text!r} holds text, which no model here takes as it is; embed it first, by [embedding]"
+        )
     if kinds == {"image"} and len(features) == 1:
         images: Array = rows[features[0].name].to_numpy().reshape(len(rows), *features[0].shape)
         return images
     if "image" in kinds:
-        raise ValueError("one image column, or numbers and categories, can be inputs; this data set mixes them")
+        raise ValueError(
+            "one image column, or numbers, vectors and categories, can be inputs; this data set mixes them"
+        )
     blocks = [_columns(rows[feature.name], feature) for feature in features]
-    return np.ascontiguousarray(np.concatenate(blocks, axis=1))
+    return np.ascontiguousarray(blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1))
+
+
+def input_shape(features: tuple[Feature, ...]) -> tuple[int, ...]:
+    """Shape of one example in what `input_array` makes: (H, W), (H, W, C) or (D,)."""
+    if [feature.kind for feature in features] == ["image"]:
+        return features[0].shape
+    return (sum(len(one.categories) if one.kind == "category" else math.prod(one.shape) for one in features),)
 
 
 def _columns(values: pl.Series, feature: Feature) -> NDArray[np.float32]:
+    if feature.kind == "vector":
+        vectors: NDArray[np.float32] = values.to_numpy().reshape(len(values), *feature.shape)
+        return vectors
     if feature.kind == "number":
         if values.null_count():
             raise ValueError(

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from typing import Literal
@@ -16,8 +16,9 @@ from storage.artifacts import Artifacts, File, Record
 from storage.checkpoints import Checkpoints
 from storage.errors import CorruptError, TamisError
 from storage.files import PRIVATE_PATTERN, TEMPORARY, Files
+from storage.numbered import NUMBER_PATTERN
 from storage.sealed import unsealed
-from storage.versions import KINDS, NUMBER_PATTERN, Versions
+from storage.versions import KINDS, Versions
 
 KNOWN = ("artifacts", "checkpoints", "fingerprints", "published", "runs", "store.json", "tags", "versions")
 """What a store's directory holds, temporary files aside."""
@@ -167,7 +168,7 @@ class _Checker:
 
     def versions(self) -> Iterator[Finding]:
         """Every version of every name: readable, in its place, consecutive, of a complete artifact."""
-        for kind, name, numbers in self._numbered("versions"):
+        for kind, name, numbers in self._numbered("versions", self._versions.newest):
             for number in numbers:
                 place = f"version {name}@{number} of {kind}"
                 try:
@@ -184,7 +185,7 @@ class _Checker:
 
     def tags(self) -> Iterator[Finding]:
         """Every move of every tag: readable, in its place, consecutive, of a version that is there."""
-        for kind, tag, numbers in self._numbered("tags"):
+        for kind, tag, numbers in self._numbered("tags", self._versions.tags.last):
             for number in numbers:
                 place = f"tag {tag}@{number} of {kind}"
                 try:
@@ -199,12 +200,11 @@ class _Checker:
                     f"tag {tag} of {kind}", f"is hidden by a {kind} of that name", "tag its version with another name"
                 )
 
-    def _numbered(self, directory: str) -> Iterator[tuple[str, str, list[int]]]:
+    def _numbered(self, directory: str, last: Callable[[str, str], int]) -> Iterator[tuple[str, str, range]]:
         """Kind, name and the numbers, from 1, of all that is counted by files of this directory."""
         for kind in KINDS:
             for name in self._files.names(f"{directory}/{kind}"):
-                found = map(NUMBER_PATTERN.fullmatch, self._files.names(f"{directory}/{kind}/{name}"))
-                yield kind, name, list(range(1, max((int(one[1]) for one in found if one), default=0) + 1))
+                yield kind, name, range(1, last(kind, name) + 1)
 
     def strangers(self) -> Iterator[Finding]:
         """Files among versions and tags that are neither."""

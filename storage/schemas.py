@@ -3,6 +3,7 @@
 Light on purpose: the other packages may import this module.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -20,7 +21,7 @@ SPLITS = ("train", "validation", "test")
 RESERVED = ("example_id", "label", "clean_label", "split", "group")
 """Columns that tamis names itself; a source's metadata column of that name gets the suffix `_original`."""
 
-FeatureKind = Literal["number", "category", "text", "image"]
+FeatureKind = Literal["number", "category", "text", "image", "vector"]
 
 ImageFit = Literal["exact", "resize"]
 """Encoded images must have `image_shape` as they are, or are resized to it."""
@@ -61,7 +62,7 @@ class Feature:
     name: str
     kind: FeatureKind
     shape: tuple[int, ...] = ()
-    """Height, width (and channels) of an image."""
+    """Height, width (and channels) of an image; numbers of a vector."""
     categories: tuple[str, ...] = ()
     """Values of a category seen in the training split, sorted."""
 
@@ -78,6 +79,11 @@ class DatasetSchema:
     has_clean_label: bool = False
     metadata: tuple[str, ...] = ()
     """Columns kept for queries and never fed to a model."""
+
+    @property
+    def has_whole_classes(self) -> bool:
+        """Whether every class is written as a whole number, and so is shown as one."""
+        return all(re.fullmatch("0|-?[1-9][0-9]{0,17}", one) for one in self.classes)
 
     def to_json(self) -> dict[str, Any]:
         """The schema as JSON values."""
@@ -105,6 +111,7 @@ class DatasetSchema:
 
 
 _IDS = {"example_id": pl.String}
+_OUTCOMES = {"label": pl.Int64, "predicted": pl.Int64, "correct": pl.Boolean, "logits": pl.Array}
 _REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
     ("dataset", "examples"): {**_IDS, "split": pl.String},
     ("dataset", "labels"): {**_IDS},
@@ -116,6 +123,8 @@ _REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
     ("scores", "frozen"): _IDS,
     ("selection", "selection"): {**_IDS, "weight": pl.Float32, "reason": pl.String, "label": pl.Int64},
     ("evaluation", "predictions"): {**_IDS, "predicted": pl.Int64, "correct": pl.Boolean},
+    ("evaluation", "best_predictions"): {**_IDS, **_OUTCOMES},
+    ("evaluation", "attacked"): {**_IDS, "epoch": pl.String, "attack": pl.String, **_OUTCOMES},
 }
 
 

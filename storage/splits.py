@@ -100,14 +100,16 @@ def words(column: pl.Series) -> NDArray[np.uint64]:
     """A column without nulls as 64-bit words.
 
     Args:
-        column: (N,) numbers, texts, or arrays of W bytes.
+        column: (N,) numbers, texts, arrays of W bytes, or arrays of W floats.
 
     Returns:
         (N,) bit patterns of numbers (equal for 2 and 2.0, 0.0 and -0.0) or hashes of texts; (N, ceil(W / 8))
-        words of bytes.
+        words of bytes, (N, W) bit patterns of arrays of floats.
     """
     if column.dtype == pl.String:
         return _text_words(column)
+    if isinstance(column.dtype, pl.Array) and column.dtype.inner != pl.UInt8:
+        return (column.to_numpy().astype(np.float64) + 0.0).view(np.uint64)
     if isinstance(column.dtype, pl.Array):
         pixels = column.to_numpy()
         padded = np.zeros((len(pixels), -(-pixels.shape[1] // 8) * 8), dtype=np.uint8)

@@ -1,11 +1,12 @@
 """Store: the one door to everything on disk; typed reads, atomic writes, names and versions."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
@@ -154,12 +155,13 @@ class Store:
         return self._versions.all(kind, name)
 
     def names(self, kind: str) -> list[str]:
-        """Names that have versions of a kind (`dataset`, `scored`, `subset`)."""
+        """Names that have versions of a kind (`dataset`, `scored`, `subset`, `signals`, `model`)."""
         return self._versions.names(kind)
 
     def dataset(self, reference: str) -> Dataset:
         """A data set by version (`fashion@2`) or by artifact id."""
-        artifact = reference if self._is_artifact(reference) else self.version("dataset", reference).artifact
+        is_artifact = self._is_artifact(reference, "dataset")
+        artifact = reference if is_artifact else self.version("dataset", reference).artifact
         return Dataset(self.files, self.record(artifact))
 
     def subset(self, reference: str) -> Subset:
@@ -253,10 +255,38 @@ class Store:
         arrays, _ = from_bytes(self.files.read(self.record(artifact_id).table("state")[0].path))
         return arrays
 
-    def model(self, artifact_id: str) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Weights and card of the model that a training artifact holds."""
-        (path,) = self.files.local(self.record(artifact_id).table("model"))
-        return from_bytes(path.read_bytes())
+    def model(self, reference: str, epoch: Literal["last", "best"] = "last") -> tuple[dict[str, Array], dict[str, Any]]:
+        """Weights and card of a model; `learners.stored.load_networks` makes networks of them.
+
+        Args:
+            reference: a version such as `digits-elr@1`, or the id of a model or of a training.
+            epoch: the `last` one, or the `best` one by the validation split.
+
+        Returns:
+            Arrays by name, and the card. Its `epoch` is that of the weights, and so are, for a model, its `metrics` and
+            its `temperature`.
+
+        Raises:
+            NotFoundError: there is no such model, or it has no best epoch, for want of a labelled validation split.
+            CorruptError: the file is not the one that was written.
+        """
+        is_artifact = self._is_artifact(reference, "training", "model")
+        record = self.record(reference if is_artifact else self.version("model", reference).artifact)
+        files = record.table("model" if epoch == "last" else "best")
+        if not files:
+            raise NotFoundError(f"{reference} has no model of the {epoch} epoch; see [splits] for a validation split")
+        (path,) = self.files.local(files)
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != files[0].sha256:
+            raise CorruptError(
+                f"the model {reference} cannot be read: {files[0].path} has other content than its record says; "
+                "`tamis fsck` says what to do"
+            )
+        arrays, card = from_bytes(data)
+        further = dict(record.meta) if record.kind == "model" else {}
+        if further and epoch == "best":
+            further |= {name: further.get(f"best_{name}") for name in ("temperature", "metrics")}
+        return arrays, {**further, **card}
 
     def table(self, artifact_id: str, name: str, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """A table of an artifact, whole or some of its columns."""
@@ -320,8 +350,8 @@ class Store:
         stored = self.record(selection_id).meta.get("schedule")
         return None if stored is None else Schedule(**stored)
 
-    def _is_artifact(self, reference: str) -> bool:
-        return "@" not in reference and reference.startswith("dataset-") and self.has(reference)
+    def _is_artifact(self, reference: str, *kinds: str) -> bool:
+        return "@" not in reference and reference.rpartition("-")[0] in kinds and self.has(reference)
 
     def _read(self, record: Record, table: str, columns: list[str] | None = None) -> pl.DataFrame:
         files = record.table(table)

@@ -153,8 +153,13 @@ class Sweep:
         return found
 
     def _is_current(self, note: Mapping[str, Any]) -> bool:
-        """Whether all that the run published is still the newest of its name, so that it would reuse all it made."""
+        """Whether all that the run published is still the newest of its name, so that it would reuse all it made.
+
+        Models do not count: a later training of the same name takes nothing from the run.
+        """
         for kind, name, artifact in note["published"]:
+            if kind == "model":
+                continue
             if not self._versions.newest(kind, name) or self._versions.find(kind, name).artifact != artifact:
                 return False
         return True

@@ -4,18 +4,13 @@ Nothing that was published changes, so a tag's moves are themselves numbered: it
 `tags/<kind>/<tag>/<number>.json` counts, and the older ones tell what it stood for before.
 """
 
-import random
-import re
-import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from storage.errors import ConflictError, CorruptError, NotFoundError
+from storage.errors import ConflictError, NotFoundError
 from storage.files import Files
-from storage.sealed import sealed, unsealed
-
-_TRIES = 200
-_NUMBER = re.compile(r"([0-9]{8})\.json")
+from storage.numbered import TRIES, last_number, note_path, read_note, tries
+from storage.sealed import sealed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +18,7 @@ class Tag:
     """What a tag stands for since one of its moves."""
 
     kind: str
-    """Kind of the version: `dataset`, `scored`, `subset`."""
+    """Kind of the version: `dataset`, `scored`, `subset`, `signals`, `model`."""
     tag: str
     number: int
     """Counts the moves of this tag, from 1."""
@@ -55,7 +50,7 @@ class Tags:
         Raises:
             ConflictError: other writers moved it at every try.
         """
-        for attempt in range(_TRIES):
+        for _ in tries():
             newest = self.newest(kind, tag)
             if newest is not None and (newest.name, newest.version) == (name, version):
                 return newest
@@ -69,16 +64,19 @@ class Tags:
             )
             if self._files.create(_path(kind, tag, moved.number), sealed(asdict(moved))):
                 return moved
-            time.sleep(random.uniform(0, 0.001 * min(2**attempt, 256)))  # noqa: S311 (spreads retries)
-        raise ConflictError(f"could not move the tag {tag!r}: {_TRIES} tries lost to other writers; run it again")
+        raise ConflictError(f"could not move the tag {tag!r}: {TRIES} tries lost to other writers; run it again")
 
     def names(self, kind: str) -> list[str]:
         """Sorted tags of a kind."""
-        return [tag for tag in self._files.names(f"tags/{kind}") if self._last(kind, tag)]
+        return [tag for tag in self._files.names(f"tags/{kind}") if self.last(kind, tag)]
+
+    def last(self, kind: str, tag: str) -> int:
+        """How often a tag was moved; 0 if there is no such tag."""
+        return last_number(self._files, f"tags/{kind}/{tag}")
 
     def newest(self, kind: str, tag: str) -> Tag | None:
         """What a tag stands for now; None if there is no such tag."""
-        number = self._last(kind, tag)
+        number = self.last(kind, tag)
         return self.read(kind, tag, number) if number else None
 
     def find(self, kind: str, tag: str, number: int | None) -> Tag | None:
@@ -87,7 +85,7 @@ class Tags:
         Raises:
             NotFoundError: the tag has no such number.
         """
-        last = self._last(kind, tag)
+        last = self.last(kind, tag)
         if not last:
             return None
         if number is not None and not 1 <= number <= last:
@@ -97,7 +95,7 @@ class Tags:
 
     def all(self, kind: str, tag: str) -> list[Tag]:
         """Every move of a tag, oldest first."""
-        return [self.read(kind, tag, number) for number in range(1, self._last(kind, tag) + 1)]
+        return [self.read(kind, tag, number) for number in range(1, self.last(kind, tag) + 1)]
 
     def read(self, kind: str, tag: str, number: int) -> Tag:
         """One move of a tag.
@@ -105,21 +103,9 @@ class Tags:
         Raises:
             CorruptError: it is missing or cannot be read.
         """
-        try:
-            return Tag(**unsealed(self._files.read(_path(kind, tag, number))))
-        except FileNotFoundError:
-            raise CorruptError(
-                f"number {number} of the tag {tag!r} is missing from {kind}s; `tamis fsck` says what to do"
-            ) from None
-        except (TypeError, ValueError) as error:
-            raise CorruptError(
-                f"number {number} of the tag {tag!r} cannot be read: {error}; `tamis fsck` says what to do"
-            ) from error
-
-    def _last(self, kind: str, tag: str) -> int:
-        found = map(_NUMBER.fullmatch, self._files.names(f"tags/{kind}/{tag}"))
-        return max((int(one[1]) for one in found if one), default=0)
+        called, lost = f"number {number} of the tag {tag!r}", f"is missing from {kind}s"
+        return read_note(self._files, _path(kind, tag, number), Tag, called, lost)
 
 
 def _path(kind: str, tag: str, number: int) -> str:
-    return f"tags/{kind}/{tag}/{number:08d}.json"
+    return note_path(f"tags/{kind}/{tag}", number)

@@ -17,6 +17,9 @@ from storage.index import ExampleIndex
 
 Array = NDArray[Any]
 
+SUM_TOLERANCE = 1e-4
+"""How far from 1 the sum of a distribution in float32 may be: above the rounding of thousands of classes."""
+
 HighMeans = Literal["clean", "suspect", "hard", "similar"]
 """What a high score says of an example; `clean` runs against the other noise scores."""
 
@@ -36,9 +39,14 @@ class Examples:
     """(N,) weights of at least 0; None means 1 for all. Rows of weight 0 enter no batch."""
     groups: NDArray[np.int64] | None = None
     """(N,) subpopulation of each example, or None."""
+    soft_labels: NDArray[np.float32] | None = None
+    """(N, K) distribution over the classes that training draws each example's label from at every visit; rows sum
+    to 1. None means `labels` as they are, which metrics and class weights count by in any case."""
 
     def __post_init__(self) -> None:
         _check_rows(len(self.index), inputs=self.inputs, labels=self.labels, weights=self.weights, groups=self.groups)
+        if self.soft_labels is not None:
+            self._check_soft_labels(self.soft_labels)
         if self.labels is not None and len(self.labels):
             low, high = int(self.labels.min()), int(self.labels.max())
             if low < 0 or high >= len(self.classes):
@@ -53,6 +61,22 @@ class Examples:
     def num_classes(self) -> int:
         """K, the number of classes."""
         return len(self.classes)
+
+    def _check_soft_labels(self, rows: NDArray[np.float32]) -> None:
+        if self.labels is None:
+            raise ValueError("soft_labels need labels beside them, which metrics count by; give each row's likeliest")
+        if rows.dtype != np.float32 or rows.shape != (len(self), self.num_classes):
+            raise ValueError(
+                f"soft_labels must be float32 of shape {(len(self), self.num_classes)}, "
+                f"got {rows.dtype} of shape {rows.shape}"
+            )
+        sums = rows.sum(axis=1, dtype=np.float64)
+        bad = np.flatnonzero(~((np.abs(sums - 1) <= SUM_TOLERANCE) & (rows >= 0).all(axis=1)))
+        if len(bad):
+            raise ValueError(
+                f"soft_labels must be at least 0 and sum to 1 in each row, got a sum of {sums[bad[0]]:.6g} and a "
+                f"least value of {rows[bad[0]].min():.6g} for {self.index[int(bad[0])]!r}; divide each row by its sum"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -5,24 +5,20 @@ is absent. Two publishers that want the same number cannot both have it: the los
 A tag (`storage/tags.py`) stands wherever a name can.
 """
 
-import random
-import re
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import Any
 
-from storage.errors import ConflictError, CorruptError, NotFoundError
+from storage.errors import ConflictError, NotFoundError
 from storage.files import NAME_PATTERN, Files, check_name
-from storage.sealed import sealed, unsealed
+from storage.numbered import TRIES, last_number, note_path, read_note, tries
+from storage.sealed import sealed
 from storage.tags import Tag, Tags
 
-_TRIES = 200
-NUMBER_PATTERN = re.compile(r"([0-9]{8})\.json")
-"""Names of the files that hold a version, or a version of a tag."""
-KINDS = ("dataset", "scored", "subset", "signals")
-"""What can have a name: data sets, the score columns of a data set, subsets, signals that a user brought."""
+KINDS = ("dataset", "scored", "subset", "signals", "model")
+"""What can have a name: data sets, the score columns of a data set, subsets, signals that a user brought, models."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +75,7 @@ class Versions:
         tag = self.tags.newest(kind, name)
         if tag is not None:
             raise ValueError(f"{name!r} is a tag, now of {tag.reference}; publish under another name")
-        for attempt in range(_TRIES):
+        for _ in tries():
             number = self.newest(kind, name)
             if number:
                 newest = self._read(kind, name, number)
@@ -97,17 +93,11 @@ class Versions:
             )
             if self._files.create(_path(kind, name, number + 1), sealed(asdict(version))):
                 return version
-            time.sleep(random.uniform(0, 0.001 * min(2**attempt, 256)))  # noqa: S311 (spreads retries)
-        raise ConflictError(f"could not publish {name!r}: {_TRIES} tries lost to other writers; run it again")
+        raise ConflictError(f"could not publish {name!r}: {TRIES} tries lost to other writers; run it again")
 
     def newest(self, kind: str, name: str) -> int:
         """The highest number of a name; 0 if it has none."""
-        numbers = [
-            int(found[1])
-            for found in map(NUMBER_PATTERN.fullmatch, self._files.names(f"versions/{kind}/{name}"))
-            if found
-        ]
-        return max(numbers, default=0)
+        return last_number(self._files, f"versions/{kind}/{name}")
 
     def names(self, kind: str) -> list[str]:
         """Sorted names that have a version of this kind."""
@@ -123,7 +113,7 @@ class Versions:
 
         Raises:
             ValueError: the reference is not of that form.
-            NotFoundError: no such name or number; the message lists those that exist.
+            NotFoundError: no such name or number; the message lists those that exist, and a name that is near.
         """
         name, number = parse_reference(reference)
         newest = self.newest(kind, name)
@@ -131,8 +121,10 @@ class Versions:
             tag = self.tags.find(kind, name, number)
             if tag is not None:
                 return self._read(kind, tag.name, tag.version)
-            known = ", ".join([*self.names(kind), *self.tags.names(kind)]) or "none yet"
-            raise NotFoundError(f"there is no {kind} named {name!r}; the store has {known}")
+            known = [*self.names(kind), *self.tags.names(kind)]
+            near = "".join(f" did you mean {one!r}?" for one in get_close_matches(name, known, n=1))
+            listed = ", ".join(known) or "none yet"
+            raise NotFoundError(f"there is no {kind} named {name!r};{near} the store has {listed}")
         if number is None:
             return self._read(kind, name, newest)
         if not 1 <= number <= newest:
@@ -163,16 +155,8 @@ class Versions:
         return self.tags.move(kind, tag, version.name, version.number)
 
     def _read(self, kind: str, name: str, number: int) -> Version:
-        try:
-            return Version(**unsealed(self._files.read(_path(kind, name, number))))
-        except FileNotFoundError:
-            raise CorruptError(
-                f"version {name}@{number} of {kind} cannot be read: its file is missing; `tamis fsck` says what to do"
-            ) from None
-        except (TypeError, ValueError) as error:
-            raise CorruptError(
-                f"version {name}@{number} of {kind} cannot be read: {error}; `tamis fsck` says what to do"
-            ) from error
+        called, lost = f"version {name}@{number} of {kind}", "cannot be read: its file is missing"
+        return read_note(self._files, _path(kind, name, number), Version, called, lost)
 
 
 def parse_reference(reference: str) -> tuple[str, int | None]:
@@ -188,4 +172,4 @@ def parse_reference(reference: str) -> tuple[str, int | None]:
 
 
 def _path(kind: str, name: str, number: int) -> str:
-    return f"versions/{kind}/{name}/{number:08d}.json"
+    return note_path(f"versions/{kind}/{name}", number)

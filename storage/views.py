@@ -4,7 +4,6 @@ A view joins one leading table with tables that have at most one row per example
 table of which a query reads no column is left out, and costs nothing.
 """
 
-import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,7 +179,7 @@ class Views:
             part = self._part(f"s{number}", scores, "scores")
             others.append(part)
             has_error = bool(scores.meta.get("has_standard_error"))
-            chosen += _score_columns(part, name, schema.classes, has_error=has_error)
+            chosen += _score_columns(part, name, schema, has_error=has_error)
             if scores.table("frozen"):
                 frozen = self._part(f"f{number}", scores, "frozen")
                 others.append(frozen)
@@ -248,7 +247,7 @@ def _chosen(columns: Iterable[Column], names: Sequence[str]) -> list[Column]:
     return [by_name[name] for name in names if name in by_name]
 
 
-def _score_columns(part: Part, name: str, classes: Sequence[str], *, has_error: bool) -> list[Column]:
+def _score_columns(part: Part, name: str, schema: DatasetSchema, *, has_error: bool) -> list[Column]:
     """A scorer's value as `name`, its standard error as `name_se`, each further column as `name_column`.
 
     A suggested label is shown as the class itself, a whole number where every class is written as one.
@@ -258,9 +257,9 @@ def _score_columns(part: Part, name: str, classes: Sequence[str], *, has_error: 
         names["standard_error"] = f"{name}_se"
     names |= {one: f"{name}_{one}" for one in part.columns if one not in ("example_id", "value", "standard_error")}
     sql = {one: part.column(one) for one in names}
-    if "suggested_label" in sql and classes:
-        sql["suggested_label"] = _class_at(sql["suggested_label"], classes)
-        if all(re.fullmatch("0|-?[1-9][0-9]{0,17}", one) for one in classes):
+    if "suggested_label" in sql and schema.classes:
+        sql["suggested_label"] = _class_at(sql["suggested_label"], schema.classes)
+        if schema.has_whole_classes:
             sql["suggested_label"] = f"CAST({sql['suggested_label']} AS BIGINT)"
     return [Column(name=shown, sql=sql[one], reads=(part.alias,)) for one, shown in names.items()]
 

@@ -34,7 +34,8 @@ def planted_flips(
 
     At epoch 1 the logits favour the true class alone; at the last epoch the given label alone, so
     that nothing is left to tell wrong labels by. ELR's targets average predictions that stay with the true class,
-    and so do out-of-fold probabilities. Attacks fool the wrong labels, which DRO therefore weighs more.
+    and so do out-of-fold probabilities; PS-KD remembers what training saw at each visit.
+    Attacks fool the wrong labels, which DRO therefore weighs more.
     Feature norms lie in [2, 4] and know nothing of the labels.
     Exactly round(rate * N) labels are wrong. Ids sort as texts, not as numbers.
     """
@@ -67,6 +68,7 @@ def planted_flips(
     arrays["dro_weights"] = np.exp(-attacked / 4).astype(np.float32)
     visits = np.arange(1, num_epochs + 1)[:, None]
     arrays["dro_mean_weights"] = (np.exp(-attacked / 4).cumsum(axis=2) / visits).astype(np.float32)
+    arrays["ps_kd_targets"] = softmax(arrays["train_logits"], axis=-1)
     for array in arrays.values():
         array.flags.writeable = False
     epochs = tuple(range(1, num_epochs + 1))

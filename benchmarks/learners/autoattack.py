@@ -12,6 +12,7 @@ import argparse
 import resource
 import statistics
 import time
+from importlib import import_module
 
 import numpy as np
 import torch
@@ -103,7 +104,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     try:
-        import pyautoattack  # noqa: F401
+        import_module("pyautoattack")
     except ImportError:
         print("nothing to compare with: pip install pyautoattack==0.2.0")
         return

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -121,7 +122,7 @@ def measure(side: str, folder: Path, workers: int, epochs: int) -> dict[str, flo
     """Rows a second over the later epochs, seconds to the first batch, and peak memory in MB."""
     make = dict(zip(SIDES, (ours, hugging_face, tensors), strict=True))[side]
     if side == "datasets":
-        import datasets  # noqa: F401 (its import is not what is measured)
+        import_module("datasets")  # not what is measured
     began = time.perf_counter()
     epoch = make(folder, workers)
     first = 0.0

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -95,7 +96,7 @@ def write(side: str, root: Path, rows: int, writer: int, publishes: int) -> None
         os.fsync = lambda descriptor: None
     act = appender(root, rows) if side == "deltalake" else publisher(root, rows, writer)
     if side != "deltalake":
-        import pyarrow.parquet  # noqa: F401 (its import is not to be in the time)
+        import_module("pyarrow.parquet")  # not to be in the time
     _wait_for_go()
     seconds = []
     for number in range(publishes):

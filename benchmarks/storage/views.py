@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -106,11 +107,11 @@ def build(root: Path, rows: int) -> dict[str, list[str]]:
 def ask(side: str, sql: str, threads: int, root: str, paths: dict[str, list[str]]) -> None:
     """One side's run, in a child process: prints its seconds and what tells one answer from another."""
     import duckdb
-    import pyarrow  # noqa: F401 (its import is not to be in the time)
 
-    import storage.query  # noqa: F401 (likewise)
     from storage.limits import Limits
 
+    for name in ("pyarrow", "storage.query"):
+        import_module(name)  # not to be in the time
     started = time.perf_counter()
     if side == "tamis":
         answer = Store.open(root).sql(sql, Limits(threads=threads or None))

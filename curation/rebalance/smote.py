@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from curation.balance import Balance, check_balance
-from curation.interpolation import smote_segments, synthesized
-from curation.rebalancer import Rebalanced, Rebalancer, TrainingRows, check_at_least, check_numeric, legacy_draws
+from curation.interpolation import grown_by_smote
+from curation.rebalancer import Rebalanced, Rebalancer, TrainingRows, check_at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,5 +37,4 @@ class SMOTE(Rebalancer):
         Raises:
             ValueError: a class has too few rows, there are categories, or the balance cannot be had.
         """
-        check_numeric(rows, "smote")
-        return synthesized(rows, smote_segments(rows, self.balance, self.num_neighbors, legacy_draws(rng), "smote"))
+        return grown_by_smote(rows, self.balance, self.num_neighbors, rng, "smote")

@@ -13,8 +13,8 @@ import numpy as np
 
 from curation.balance import Balance, check_balance
 from curation.cleaning import without_contradicted
-from curation.interpolation import smote_segments, synthesized
-from curation.rebalancer import Rebalanced, Rebalancer, TrainingRows, check_at_least, check_numeric, legacy_draws
+from curation.interpolation import grown_by_smote
+from curation.rebalancer import Rebalanced, Rebalancer, TrainingRows, check_at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,5 @@ class SMOTEENN(Rebalancer):
             ValueError: a class has too few rows, there are categories, or the balance cannot be had.
             ImportError: imbalanced-learn is not installed.
         """
-        check_numeric(rows, "smote_enn")
-        segments = smote_segments(rows, self.balance, self.num_neighbors, legacy_draws(rng), "smote_enn")
-        made = synthesized(rows, segments)
+        made = grown_by_smote(rows, self.balance, self.num_neighbors, rng, "smote_enn")
         return without_contradicted(rows, made, self.num_cleaning_neighbors)

@@ -13,8 +13,8 @@ import numpy as np
 
 from curation.balance import Balance, check_balance
 from curation.cleaning import without_links
-from curation.interpolation import smote_segments, synthesized
-from curation.rebalancer import Rebalanced, Rebalancer, TrainingRows, check_at_least, check_numeric, legacy_draws
+from curation.interpolation import grown_by_smote
+from curation.rebalancer import Rebalanced, Rebalancer, TrainingRows, check_at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,5 @@ class SMOTETomek(Rebalancer):
             ValueError: a class has too few rows, there are categories, or the balance cannot be had.
             ImportError: imbalanced-learn is not installed.
         """
-        check_numeric(rows, "smote_tomek")
-        segments = smote_segments(rows, self.balance, self.num_neighbors, legacy_draws(rng), "smote_tomek")
-        made = synthesized(rows, segments)
+        made = grown_by_smote(rows, self.balance, self.num_neighbors, rng, "smote_tomek")
         return without_links(rows, made)

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from storage.export.target import check_target
 
-_ENDINGS = ("csv", "json", "parquet")
+_ENDINGS = ("csv", "json", "jsonl", "parquet")
 MOST_ROWS = 50
 """Rows of a table on the terminal; files and other formats get all."""
 MOST_RECORDS = 10
@@ -24,7 +24,7 @@ def write_answer(parts: Iterable[pl.DataFrame], shape: str, output: str | None, 
 
     Args:
         parts: one or more frames with the same columns.
-        shape: `table`, `csv`, `json` or `parquet`; a file's ending goes before `table`.
+        shape: `table`, `csv`, `json`, `jsonl` (an object a line) or `parquet`; a file's ending goes before `table`.
         output: file to write, whole or not at all; None is standard output.
         avoid: a store's directory: answers go outside.
 
@@ -71,6 +71,8 @@ def _to_stream(answer: pl.DataFrame, shape: str) -> None:
         print_table(answer, Console(), MOST_ROWS)
     elif shape == "csv":
         sys.stdout.write(_flat(answer).write_csv())
+    elif shape == "jsonl":
+        sys.stdout.write(answer.write_ndjson())
     else:
         sys.stdout.write(answer.write_json() + "\n")
 
@@ -89,6 +91,8 @@ def _to_file(parts: Iterator[pl.DataFrame], shape: str, path: Path) -> int:
         for part in parts:
             if shape == "csv":
                 stream.write(_flat(part).write_csv(include_header=not stream.tell()))
+            elif shape == "jsonl":
+                stream.write(part.write_ndjson())
             elif len(part):
                 stream.write(("," if rows else "[") + part.write_json()[1:-1])
             rows += len(part)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flows.report.tables import Row
+from flows.report.tables import Row, model_text, with_error
 from flows.report.terminal import print_rows
 from storage.artifacts import Artifacts, Record
 from storage.errors import NotFoundError
@@ -101,6 +101,8 @@ def _holds(record: Record) -> str:
         return f"{record.meta['kept']} of {record.rows('selection')} examples kept"
     if record.kind == "signals":
         return f"signals {', '.join(record.meta['signals'])} of {record.rows('signals')} examples"
+    if record.kind == "model":
+        return model_text(record.meta)
     return f"scores {', '.join(record.meta['columns'])}"
 
 
@@ -112,11 +114,17 @@ def _size_change(record: Record, earlier: Record) -> Iterator[str]:
         yield f"kept {earlier.meta['kept']} -> {record.meta['kept']}"
     elif record.kind == "signals":
         yield f"{record.rows('signals') - earlier.rows('signals'):+d} examples"
+    elif record.kind == "model":
+        yield f"test accuracy {_accuracy(earlier)} -> {_accuracy(record)}"
     else:
         for sign, one, other in (("+", record, earlier), ("-", earlier, record)):
             names = [name for name in one.meta["columns"] if name not in other.meta["columns"]]
             if names:
                 yield f"{sign}{', '.join(names)}"
+
+
+def _accuracy(record: Record) -> str:
+    return with_error(float(record.meta["metrics"]["test_accuracy"]), None)
 
 
 def _told(change: Change) -> str:

@@ -1,15 +1,20 @@
 """What `tamis show` prints: names and versions, one version with its lineage, one example with its scores."""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.tree import Tree
 
 from flows.report.answers import print_table
+from flows.report.tables import metric_rows, model_text
 from flows.report.terminal import print_rows
 from storage.errors import NotFoundError
 from storage.store import Store
 from storage.versions import KINDS, Version, parse_reference
+
+_MOST_FEATURES = 8
 
 
 def print_names(store: Store, console: Console) -> None:
@@ -128,6 +133,8 @@ def _print_one(store: Store, version: Version, console: Console, *, recipe: bool
             50,
         )
         print_rows("reasons", [{"reason": k, "examples": str(v)} for k, v in record.meta["reasons"].items()], console)
+    if version.kind == "model":
+        _print_card(record.meta, console)
     tree = Tree(f"{version}: {record.id}")
     _grow(store, record.id, tree, {record.id})
     console.print("lineage", style="bold")
@@ -135,6 +142,28 @@ def _print_one(store: Store, version: Version, console: Console, *, recipe: bool
     if recipe:
         console.print("recipe", style="bold")
         console.print_json(json.dumps(version.recipe))
+
+
+def _print_card(card: Mapping[str, Any], console: Console) -> None:
+    """What a model reads and says, and how it did on the test split."""
+    features = [f"{one['name']} ({one['kind']})" for one in card["features"]]
+    more = f" and {len(features) - _MOST_FEATURES} more" if len(features) > _MOST_FEATURES else ""
+    facts = {
+        "trained on": card["trained_on"] or card["dataset"],
+        "learner": json.dumps(card["learner"]),
+        "model": json.dumps(card["model"]),
+        "reads": ", ".join(features[:_MOST_FEATURES]) + more,
+        "input shape": " x ".join(map(str, card["input_shape"])),
+        "classes": ", ".join(card["classes"]),
+        "last epoch": card["epoch"],
+        "best epoch": card["best_epoch"],
+        "temperature": card["temperature"],
+        "best temperature": card["best_temperature"],
+    }
+    _print_facts(console, "card", facts)
+    columns = {"last epoch": card["metrics"], "best epoch": card["best_metrics"]}
+    metrics = metric_rows({title: found for title, found in columns.items() if found})
+    print_rows("on the test split", metrics, console)
 
 
 def _grow(store: Store, artifact: str, tree: Tree, seen: set[str]) -> None:
@@ -159,4 +188,6 @@ def _holds(store: Store, version: Version) -> str:
         return f"{record.meta['kept']} of {record.rows('selection')} examples kept"
     if version.kind == "signals":
         return f"{', '.join(record.meta['signals'])} of {record.rows('signals')} examples"
+    if version.kind == "model":
+        return model_text(record.meta)
     return f"scores {', '.join(record.meta['columns'])}"

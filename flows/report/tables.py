@@ -8,15 +8,69 @@ Row = dict[str, str]
 
 
 def arms_rows(report: Report) -> list[Row]:
-    """One row an arm: test accuracy with its standard error over seeds, and how well it fitted the given labels."""
+    """One row an arm: test accuracies with standard errors over seeds, and how well it fitted the given labels."""
+    has_best = any(arm.get("best_test_accuracy") is not None for arm in report["arms"])
     return [
         {
             "training": arm["title"],
             "test accuracy": with_error(arm["test_accuracy"], arm["standard_error"]),
+            **({"best epoch": _best_accuracy(arm)} if has_best else {}),
             "seeds": str(len(arm["by_seed"])),
             "given labels fitted": f"{100 * arm['train_accuracy']:.1f} %",
         }
         for arm in report["arms"]
+    ]
+
+
+def comparison_rows(report: Report) -> list[Row]:
+    """One row an arm after the first: the difference to the first in points, and whether it is one."""
+    return [
+        {
+            "training": one["title"],
+            "points": f"{100 * one['difference']:+.1f}",
+            "95 % interval": f"{100 * one['low']:+.1f} to {100 * one['high']:+.1f}",
+            "adjusted p": "below 0.001" if one["p_value"] < 0.001 else f"{one['p_value']:.3f}",
+            "verdict": one["verdict"],
+        }
+        for one in report.get("comparisons", [])
+    ]
+
+
+def comparison_title(report: Report) -> str:
+    """Title of the table of comparisons."""
+    first = report["arms"][0]["title"] if report["arms"] else "nothing"
+    return f"Test accuracy against {first}, at the last epoch"
+
+
+def calibration_rows(report: Report) -> list[Row]:
+    """One row an arm: how well its probabilities can be trusted, scaled by a temperature too where one was fitted."""
+    arms = [arm for arm in report["arms"] if arm.get("calibration")]
+    titles = {
+        "nll": "NLL",
+        "ece_15": "ECE 15",
+        "aurc": "AURC",
+        "scaled_nll": "scaled NLL",
+        "scaled_ece_15": "scaled ECE",
+    }
+    known = [name for name in titles if any(arm["calibration"][name] is not None for arm in arms)]
+    return [
+        {"training": arm["title"], **{titles[name]: _number(name, arm["calibration"][name]) for name in known}}
+        for arm in arms
+    ]
+
+
+def attacked_rows(report: Report) -> list[Row]:
+    """One row an arm and epoch that were attacked: accuracy on the attacked examples, without and under each attack."""
+    found = [(arm["title"], one) for arm in report["arms"] for one in arm.get("attacked", [])]
+    names = {"attacked_clean": "no attack", **{one["attack"]: one["attack"] for _, one in found}}
+    names["attacked_clean"] = "no attack"
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for title, one in found:
+        row = rows.setdefault((title, one["epoch"]), {})
+        row[names[one["attack"]]] = with_error(one["accuracy"], one["standard_error"])
+    return [
+        {"training": title, "epoch": epoch, **{name: row.get(name, "") for name in names.values()}}
+        for (title, epoch), row in rows.items()
     ]
 
 
@@ -112,10 +166,41 @@ def markdown_summary(report: Report) -> str:
         ("AUROC by the epoch at which a score is read", epoch_rows(report)),
         (f"Subset {report['subset']}", class_rows(report)),
         ("Test accuracy", arms_rows(report)),
+        (comparison_title(report), comparison_rows(report)),
+        ("Calibration", calibration_rows(report)),
+        ("Accuracy under attack", attacked_rows(report)),
     ):
         if rows:
             parts += [f"## {title}", _markdown_table(rows)]
+    parts += [f"Suspicious: {one}." for one in report.get("warnings", [])]
     return "\n\n".join([*parts, cost_sentence(report) + "."])
+
+
+def model_text(card: Mapping[str, Any]) -> str:
+    """Such as `elr (mlp) trained on digits@1, 10 classes, test accuracy 93.1 %`."""
+    data = card["trained_on"] or card["dataset"]
+    accuracy = with_error(float(card["metrics"]["test_accuracy"]), None)
+    method, network = card["learner"]["method"], card["model"]["method"]
+    return f"{method} ({network}) trained on {data}, {len(card['classes'])} classes, test accuracy {accuracy}"
+
+
+def metric_rows(columns: Mapping[str, Mapping[str, Any]]) -> list[Row]:
+    """One row a metric, numbers as they are; metrics by the title of their column."""
+    names = dict.fromkeys(name for one in columns.values() for name in one)
+    return [
+        {"metric": name, **{title: _number(name, one.get(name)) for title, one in columns.items()}} for name in names
+    ]
+
+
+def _best_accuracy(arm: Mapping[str, Any]) -> str:
+    mean = arm.get("best_test_accuracy")
+    return "" if mean is None else with_error(mean, arm["best_standard_error"])
+
+
+def _number(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    return str(round(value)) if name.endswith("_examples") else f"{value:.4f}"
 
 
 def with_error(mean: float, error: float | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
@@ -16,8 +16,12 @@ from flows.report.tables import (
     Report,
     Row,
     arms_rows,
+    attacked_rows,
     broken_rules_text,
+    calibration_rows,
     class_rows,
+    comparison_rows,
+    comparison_title,
     cost_sentence,
     detection_rows,
     epoch_rows,
@@ -50,39 +54,52 @@ def progress_bars(steps: int) -> Iterator[Show]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(compact=True),
-        TextColumn("[dim]{task.fields[note]}"),
     )
     if not MESSAGES.is_terminal:
         yield _Lines(steps).show
         return
-    with Bars(*columns, console=MESSAGES, transient=True) as bars:
+    with _NotedBars(*columns, console=MESSAGES, transient=True) as bars:
         yield _Bars(bars, steps).show
+
+
+class _NotedBars(Bars):
+    """Bars, and below them a line of its own for the note, however long it is."""
+
+    note = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """The bars, then the note."""
+        yield from super().get_renderables()
+        if self.note:
+            yield Text(self.note, style="dim", no_wrap=True, overflow="ellipsis")
 
 
 class _Bars:
     """Two live bars: the run and its current step."""
 
-    def __init__(self, bars: Bars, steps: int) -> None:
+    def __init__(self, bars: _NotedBars, steps: int) -> None:
         self.bars = bars
-        self.run = bars.add_task("all steps", total=steps, rate="", note="")
+        self.run = bars.add_task("all steps", total=steps, rate="")
         self.current: tuple[str, TaskID, float] | None = None
 
     def show(self, step: Step, progress: Progress | None) -> None:
         """Move the bars on."""
         if self.current is None or self.current[0] != step.id:
             self._end()
-            self.current = (step.id, self.bars.add_task(step.title, total=None, rate="", note=""), time.perf_counter())
+            self.current = (step.id, self.bars.add_task(step.title, total=None, rate=""), time.perf_counter())
         if progress is None:
             self._end()
             self.bars.advance(self.run)
             return
         _, bar, started = self.current
         rate = rate_text(progress, time.perf_counter() - started)
-        self.bars.update(bar, completed=progress.done, total=progress.total, note=progress.note, rate=rate)
+        self.bars.note = progress.note
+        self.bars.update(bar, completed=progress.done, total=progress.total, rate=rate)
 
     def _end(self) -> None:
         if self.current:
             self.bars.remove_task(self.current[1])
+            self.bars.note = ""
             self.current = None
 
 
@@ -105,8 +122,10 @@ class _Lines:
             return
         self.ended += 1
         left = (now - self.started) / self.ended * max(self.steps - self.ended, 0)
-        rate = f", {rate_text(self.last, now - self.since)}" if self.last else ""
-        self._say(f"[{self.ended}/{self.steps}] {step.title}: {now - self.since:.1f} s{rate}, about {left:.0f} s left")
+        facts = [f"{now - self.since:.1f} s"]
+        if self.last:
+            facts += [text for text in (rate_text(self.last, now - self.since), self.last.note) if text]
+        self._say(f"[{self.ended}/{self.steps}] {step.title}: {', '.join(facts)}; about {left:.0f} s left")
         self.since, self.last = now, None
 
     def _say(self, line: str) -> None:
@@ -115,14 +134,13 @@ class _Lines:
 
 
 def _reached(progress: Progress, seconds: float) -> str:
-    """Such as `30,000 of about 60,000 rows, 1,000 rows/s, 30 s left in this step`."""
-    text = f"{progress.done:,.0f} {progress.unit}, {rate_text(progress, seconds)}"
-    if progress.total is None or not progress.done:
-        return text.removesuffix(", ")
-    left = seconds / progress.done * (progress.total - progress.done)
-    return (
-        f"{progress.done:,.0f} of about {progress.total:,.0f} {text.partition(' ')[2]}, {left:.0f} s left in this step"
-    )
+    """Such as `30,000 of about 60,000 rows, 1,000 rows/s, 30 s left in this step`, and the note."""
+    facts = [f"{progress.done:,.0f} {progress.unit}", rate_text(progress, seconds), progress.note]
+    if progress.total is not None and progress.done:
+        left = seconds / progress.done * (progress.total - progress.done)
+        facts[0] = f"{progress.done:,.0f} of about {progress.total:,.0f} {progress.unit}"
+        facts.insert(2, f"{left:.0f} s left in this step")
+    return ", ".join(fact for fact in facts if fact)
 
 
 def rate_text(progress: Progress, seconds: float) -> str:
@@ -144,6 +162,11 @@ def print_report(report: Report, subset: str | None, console: Console) -> None:
     print_rows("AUROC by the epoch at which a score is read", epoch_rows(report), console)
     print_rows(f"Subset {subset}: training labels by given class", class_rows(report), console)
     print_rows("Test accuracy, mean ± standard error over seeds", arms_rows(report), console)
+    print_rows(comparison_title(report), comparison_rows(report), console)
+    print_rows("Calibration at the last epoch, low is good", calibration_rows(report), console)
+    print_rows("Accuracy under attack", attacked_rows(report), console)
+    for warning in report.get("warnings", []):
+        console.print(Text(f"Suspicious: {warning}.", style="bold"))
     console.print(Text(cost_sentence(report) + ".", style="dim"))
 
 

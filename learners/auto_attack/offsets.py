@@ -20,6 +20,10 @@ class OffsetSpace:
     """Norm, radius and bounds."""
     box: Region
     """(B, ...) inputs, and the box around each."""
+    lower: Tensor
+    """Least value a feature may take, () or (D,)."""
+    upper: Tensor
+    """Greatest value a feature may take."""
     least: Tensor
     """(B, ...) least offset that the bounds allow, at most 0; -inf without a bound; 0 where the scale is 0."""
     most: Tensor
@@ -30,7 +34,7 @@ class OffsetSpace:
         """The space around (B, ...) inputs.
 
         Raises:
-            ValueError: an input outside the bounds, or scales that do not fit.
+            ValueError: an input outside the bounds, or bounds or scales that do not fit.
         """
         box = region(inputs, threat)
         lower, upper = threat.bounds(inputs)
@@ -40,6 +44,8 @@ class OffsetSpace:
             labels=labels,
             threat=threat,
             box=box,
+            lower=lower,
+            upper=upper,
             least=torch.where(box.scale > 0, (lower - inputs) / box.scale, still),
             most=torch.where(box.scale > 0, (upper - inputs) / box.scale, still),
         )
@@ -54,8 +60,7 @@ class OffsetSpace:
 
     def inputs(self, offsets: Tensor) -> Tensor:
         """(B, ...) inputs at offsets that need not lie in the ball, inside the bounds."""
-        lower, upper = self.threat.bounds(self.box.centre)
-        return (self.box.centre + self.box.scale * offsets).clamp(lower, upper)
+        return (self.box.centre + self.box.scale * offsets).clamp(self.lower, self.upper)
 
     def reached(self, offsets: Tensor) -> Tensor:
         """(B, ...) inputs at offsets of `projected`, inside the box to the last digit."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from learners.attacks import Attack, region
+from learners.attacks import Bound, Scales, Threat, region
 from learners.batch import Batch
 from learners.learner import Learner, StepReport
 from learners.losses import label_margins
@@ -66,7 +66,7 @@ class AAER(Learner):
     gives: ClassVar[tuple[str, ...]] = ("adversarial_margins",)
 
     epsilon: float = 8 / 255
-    """Radius, at least 0, in input units; 0 is plain training."""
+    """Radius, at least 0, in input units times `scales`; 0 is plain training."""
     start_range: float = 1.0
     """Reach of the uniform random start, in units of epsilon, at least 0."""
     step_range: float = 1.25
@@ -79,10 +79,12 @@ class AAER(Learner):
     """Weight of the fall of the loss, at least 0."""
     lam3: float = 1.5
     """Weight of the excess move of the outputs, at least 0; tune it with epsilon."""
-    lower: float | None = None
-    """Least value an attacked feature may take; None means 0 for images and no bound for tables."""
-    upper: float | None = None
-    """Greatest value an attacked feature may take; None means 1 for images and no bound for tables."""
+    lower: Bound = None
+    """Least value an attacked feature may take, as in `Threat`."""
+    upper: Bound = None
+    """Greatest value an attacked feature may take."""
+    scales: Scales = None
+    """Unit of each of a table's features, as in `Threat`."""
 
     def __post_init__(self) -> None:
         for name in ("epsilon", "start_range", "step_range", "lam1", "lam2", "lam3"):
@@ -90,20 +92,23 @@ class AAER(Learner):
                 raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"clip must be above 0, got {self.clip}")
+        self.threat(1.0)
+
+    def threat(self, reach: float) -> Threat:
+        """How far inputs may be moved: so many times epsilon, inside the bounds."""
+        return Threat(epsilon=self.epsilon * reach, lower=self.lower, upper=self.upper, scales=self.scales)
 
     def attacked(self, state: TrainState, batch: Batch) -> tuple[Tensor, Tensor]:
         """Inputs after the step, and the (B, K) logits at the random start."""
-        reach = self.epsilon * (self.start_range + self.step_range if self.clip is None else self.clip)
-        box = region(batch.inputs, Attack(epsilon=reach, lower=self.lower, upper=self.upper))
-        start_box = region(
-            batch.inputs, Attack(epsilon=self.epsilon * self.start_range, lower=self.lower, upper=self.upper)
-        )
+        box = region(batch.inputs, self.threat(self.start_range + self.step_range if self.clip is None else self.clip))
+        around = region(batch.inputs, self.threat(self.start_range))
+        unit = self.epsilon * box.scale
         draws = 2 * torch.rand(batch.inputs.shape, generator=state.torch_draws("attack")) - 1
-        start = batch.inputs + self.epsilon * self.start_range * draws.to(batch.inputs)
-        start = start.clamp(start_box.low, start_box.high).requires_grad_()
+        start = batch.inputs + unit * self.start_range * draws.to(batch.inputs)
+        start = start.clamp(around.low, around.high).requires_grad_()
         logits = state.models[0](start)
         (gradient,) = torch.autograd.grad(cross_entropy(logits, batch.labels, reduction="sum"), start)
-        moved = start.detach() + self.epsilon * self.step_range * gradient.sign()
+        moved = start.detach() + unit * self.step_range * gradient.sign()
         return moved.clamp(box.low, box.high), logits.detach()
 
     def step(self, state: TrainState, batch: Batch) -> StepReport:

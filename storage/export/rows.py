@@ -5,8 +5,7 @@ ids, weights, reasons, labels and scores of the whole version.
 """
 
 import hashlib
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -133,7 +132,7 @@ def _scored(store: Store, columns: Mapping[str, str], source: Dataset) -> pl.Dat
     """By id, as the view `scored.<name>` has them: each score and its further columns."""
     joined: pl.DataFrame | None = None
     for name, artifact in columns.items():
-        table = _score_columns(store, artifact, source.schema.classes)
+        table = _score_columns(store, artifact, source.schema)
         endings = {"value": "", "standard_error": "_se"}
         further = [one for one in table.columns if one != "example_id"]
         table = table.rename({one: _own(name + endings.get(one, f"_{one}"), source) for one in further})
@@ -141,7 +140,7 @@ def _scored(store: Store, columns: Mapping[str, str], source: Dataset) -> pl.Dat
     return joined
 
 
-def _score_columns(store: Store, artifact: str, classes: Sequence[str]) -> pl.DataFrame:
+def _score_columns(store: Store, artifact: str, schema: DatasetSchema) -> pl.DataFrame:
     """Scores with their standard error where they have one, suggested labels as classes, and `frozen`.
 
     A suggested label is a whole number where every class is written as one. `frozen` is there where some score is of
@@ -151,11 +150,11 @@ def _score_columns(store: Store, artifact: str, classes: Sequence[str]) -> pl.Da
     table = store.table(artifact, "scores")
     if not record.meta.get("has_standard_error"):
         table = table.drop("standard_error")
-    if "suggested_label" in table.columns and classes:
+    if "suggested_label" in table.columns and schema.classes:
         places = pl.col("suggested_label").cast(pl.Int64)
-        names = places.replace_strict(dict(enumerate(classes)), default=None, return_dtype=pl.String)
-        whole = all(re.fullmatch("0|-?[1-9][0-9]{0,17}", one) for one in classes)
-        table = table.with_columns((names.cast(pl.Int64) if whole else names).alias("suggested_label"))
+        names = places.replace_strict(dict(enumerate(schema.classes)), default=None, return_dtype=pl.String)
+        shown = names.cast(pl.Int64) if schema.has_whole_classes else names
+        table = table.with_columns(shown.alias("suggested_label"))
     if record.table("frozen"):
         ids = store.table(artifact, "frozen", ["example_id"])["example_id"]
         listed = pl.col("example_id").is_in(ids.implode())

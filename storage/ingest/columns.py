@@ -1,7 +1,7 @@
 """Arrangement: which column of a source becomes which column of a data set, decided before any row is read."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -29,7 +29,7 @@ class Arrangement:
     sources: Mapping[str, str]
     """The source's column behind each of ours, in our order."""
     types: Mapping[str, pl.DataType]
-    """Type of each of our columns as it is checked; images are still lists."""
+    """Type of each of our columns as it is checked; images and vectors are still lists."""
     features: tuple[Feature, ...]
     metadata: tuple[str, ...]
     encoded: tuple[str, ...] = ()
@@ -58,6 +58,22 @@ class Arrangement:
         """Bytes of a row's images once they are decoded; 0 where none is encoded."""
         return sum(int(np.prod(feature.shape)) for feature in self.features if feature.name in self.encoded)
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether it is known how many numbers each vector has."""
+        return all(feature.shape for feature in self.features if feature.kind == "vector")
+
+    def measured(self, frame: pl.DataFrame) -> "Arrangement":
+        """The same, with the lengths of vectors whose type does not say it: that of the first in these rows."""
+        return replace(self, features=tuple(self._measured(feature, frame) for feature in self.features))
+
+    def _measured(self, feature: Feature, frame: pl.DataFrame) -> Feature:
+        if feature.kind != "vector" or feature.shape:
+            return feature
+        lengths = frame[self.sources[feature.name]].list.len().drop_nulls()
+        filled = lengths.filter(lengths > 0)
+        return replace(feature, shape=(int(filled[0]),)) if len(filled) else feature
+
     def arrange(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Rows of the source under our names and types; what cannot be cast is null.
 
@@ -73,15 +89,20 @@ class Arrangement:
         return pl.DataFrame(columns)
 
     def finish(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Good rows with their images as fixed-size arrays of bytes."""
-        images = [
+        """Good rows with their images as fixed-size arrays of bytes, and their vectors as such of numbers."""
+        arrays = [
             pl.col(feature.name).cast(pl.List(pl.UInt8)).list.to_array(int(np.prod(feature.shape)))
             if isinstance(frame.schema[feature.name], pl.List)
             else pl.col(feature.name).cast(pl.Array(pl.UInt8, int(np.prod(feature.shape))))
             for feature in self.features
             if feature.kind == "image"
         ]
-        return frame.with_columns(images) if images else frame
+        arrays += [
+            pl.col(feature.name).list.to_array(feature.shape[0])
+            for feature in self.features
+            if feature.kind == "vector"
+        ]
+        return frame.with_columns(arrays) if arrays else frame
 
     def _whole(self, column: pl.Series) -> pl.Series:
         column = column.fill_nan(None)
@@ -121,7 +142,7 @@ def arrange_columns(header: Header, roles: Roles, location: str) -> Arrangement:
         sources=sources,
         types=types,
         features=tuple(
-            Feature(name=name, kind=kind, shape=(roles.image_shape or ()) if kind == "image" else ())
+            Feature(name=name, kind=kind, shape=_shape(header.columns[name], kind, roles))
             for name, kind in kinds.items()
         ),
         metadata=tuple(metadata),
@@ -209,6 +230,8 @@ def _resolve(what: str, patterns: Sequence[str], header: Header, location: str, 
 
 def _kind(name: str, header: Header, roles: Roles, is_text: bool, location: str) -> FeatureKind:
     dtype = header.columns[name]
+    if name in header.number_lists:
+        return "vector"
     if name in header.nested:
         raise SourceError(
             f"feature column {name!r} of {location} holds lists or objects, which no model reads; leave it out"
@@ -221,8 +244,11 @@ def _kind(name: str, header: Header, roles: Roles, is_text: bool, location: str)
         return "image"
     if isinstance(dtype, pl.List | pl.Array):
         if roles.image_shape is None:
+            if isinstance(dtype.inner, pl.DataType) and dtype.inner.is_float():
+                return "vector"
             raise SourceError(
-                f"feature column {name!r} of {location} holds lists; if they are images, say their image_shape"
+                f"feature column {name!r} of {location} holds lists; if they are images, say their image_shape, "
+                "and if they are vectors, cast their numbers to floats"
             )
         if not (isinstance(dtype.inner, pl.DataType) and dtype.inner.is_integer()):
             raise SourceError(
@@ -246,9 +272,18 @@ def _kind(name: str, header: Header, roles: Roles, is_text: bool, location: str)
     )
 
 
+def _shape(dtype: pl.DataType, kind: FeatureKind, roles: Roles) -> tuple[int, ...]:
+    """The shape of an image as declared, of a vector as its type says; empty where the first rows must say it."""
+    if kind == "vector" and isinstance(dtype, pl.Array):
+        return (dtype.size,)
+    return (roles.image_shape or ()) if kind == "image" else ()
+
+
 def _stored_type(header: Header, name: str, kind: FeatureKind) -> pl.DataType:
     """Numbers of a text file are floats, since a fraction may come late; truth values are 0 and 1."""
     dtype = header.columns[name]
+    if kind == "vector":
+        return pl.List(pl.Float32())
     if dtype == pl.Binary and kind == "image":
         return pl.List(pl.UInt8())
     if kind in ("category", "text"):
@@ -262,6 +297,8 @@ def _stored_type(header: Header, name: str, kind: FeatureKind) -> pl.DataType:
 
 def _read_type(dtype: pl.DataType, ours: pl.DataType) -> pl.DataType:
     """What a reader of text parses a column as, so that nothing is lost before our own cast."""
+    if ours == pl.List(pl.Float32):
+        return pl.List(pl.Float64())
     return ours if ours in (pl.String, pl.Float64) else dtype
 
 

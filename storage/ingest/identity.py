@@ -15,9 +15,9 @@ _DIGEST_BYTES = 10
 def content_keys(frame: pl.DataFrame, features: Sequence[Feature]) -> pl.Series:
     """A key for each row from its features and its label.
 
-    The key is a BLAKE2b hash of the features in the order of their names (numbers as 64-bit floats, bytes of
-    images as they are, texts as UTF-8 behind their length) and of the label's text. It does not depend on
-    the order of columns or rows, on how the source is cut into blocks, or on a number's width.
+    The key is a BLAKE2b hash of the features in the order of their names (numbers, those of vectors too, as 64-bit
+    floats, bytes of images as they are, texts as UTF-8 behind their length) and of the label's text. It does not depend
+    on the order of columns or rows, on how the source is cut into blocks, or on a number's width.
 
     Args:
         frame: (N,) rows without nulls in these columns.
@@ -27,7 +27,7 @@ def content_keys(frame: pl.DataFrame, features: Sequence[Feature]) -> pl.Series:
         (N,) texts of 20 hexadecimal digits; exact twins have equal ones.
     """
     ordered = _by_name(features)
-    fixed = [_fixed_bytes(frame[one.name]) for one in ordered if one.kind in ("number", "image")]
+    fixed = [_fixed_bytes(frame[one.name]) for one in ordered if one.kind in ("number", "image", "vector")]
     texts = [frame[one.name] for one in ordered if one.kind in ("category", "text")]
     if "label" in frame:
         texts.append(frame["label"].cast(pl.String))
@@ -56,7 +56,7 @@ def _behind_lengths(column: pl.Series) -> list[bytes]:
 
 
 def _fixed_bytes(column: pl.Series) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
-    """(N, W) the bytes of numbers or images."""
-    if isinstance(column.dtype, pl.Array):
+    """(N, W) the bytes of numbers, vectors or images."""
+    if isinstance(column.dtype, pl.Array) and column.dtype.inner == pl.UInt8:
         return column.to_numpy()
-    return words(column).astype("<u8").view(np.uint8).reshape(len(column), 8)
+    return words(column).astype("<u8").view(np.uint8).reshape(len(column), -1)

@@ -68,7 +68,10 @@ class Header:
     mostly_numbers: Collection[str] = ()
     """Text columns in whose first rows more than half of the cells are numbers."""
     nested: Collection[str] = ()
-    """Text columns that hold lists or objects, as JSON text: metadata, for no role takes them."""
+    """Text columns that hold lists or objects, as JSON text: metadata, for no other role takes them."""
+    number_lists: Collection[str] = ()
+    """Those of the nested columns in whose first rows more than half of the cells are lists of numbers: vectors, if
+    they are features."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,8 @@ class Tally:
 
     def __init__(self, features: Sequence[Feature], location: str) -> None:
         """Count nothing yet; `location` is for messages."""
-        self._features = tuple(features)
+        self.features = tuple(features)
+        """What `schema` will say of them, but for the categories."""
         self._location = location
         self._splits: Counter[str] = Counter()
         self._values: dict[str, Counter[int | str]] = {"label": Counter(), "group": Counter()}
@@ -59,7 +60,7 @@ class Tally:
             Feature(
                 name=one.name, kind=one.kind, shape=one.shape, categories=self._names(self._categories.get(one.name))
             )
-            for one in self._features
+            for one in self.features
         )
         return DatasetSchema(
             features=features,

@@ -179,6 +179,9 @@ class _Writer:
 
     def _take(self, original: pl.DataFrame, rows: NDArray[np.int64]) -> None:
         """Check, name and write rows of the source."""
+        if not self._arrangement.is_measured:
+            self._arrangement = self._arrangement.measured(original)
+            self.tally.features = self._arrangement.features
         decoded, rules = self._arrangement.decode(original)
         if rules is not None:
             self._set_aside(original, rows, rules)

@@ -1,5 +1,5 @@
 import json
-from dataclasses import FrozenInstanceError, fields, is_dataclass
+from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
 from functools import partial
 from importlib import import_module
 
@@ -153,6 +153,16 @@ def test_a_resumed_run_equals_an_unbroken_one_bit_for_bit(learner):
     assert one.arrays.keys() == other.arrays.keys()
     for name, array in one.arrays.items():
         np.testing.assert_array_equal(array, other.arrays[name], err_msg=name)
+
+
+@every_learner
+def test_soft_labels_with_all_mass_on_one_class_train_as_labels_bit_for_bit(learner):
+    examples = separable()
+    soft = replace(examples, soft_labels=np.eye(3, dtype=np.float32)[examples.labels])
+    hard, drawn = (save_state(list(start(learner, one, epochs=2))[-1].state).arrays for one in (examples, soft))
+    assert hard.keys() == drawn.keys()
+    for name, array in hard.items():
+        np.testing.assert_array_equal(array, drawn[name], err_msg=name)
 
 
 @every_learner

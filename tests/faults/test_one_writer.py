@@ -15,6 +15,8 @@ ALLOWED = {
     "storage/objects.py: mkdir": "the directory of local copies of an object store, outside every store",
     "storage/objects.py: os.utime": "marks a local copy, outside every store, as checked",
     "storage/query.py: TemporaryDirectory": "where DuckDB puts what does not fit in memory, outside the store",
+    "learners/memory.py: TemporaryFile": "a nameless file for memories of examples that are not to fill the RAM; the "
+    "system removes it with the process, and what outlives it is in a checkpoint, which passes the door",
     "flows/cli.py: os.open": "the null device takes the rest of the output when a pipe is closed",
     "flows/orchestrate.py: mkdtemp": "Prefect's own place where none is set, outside the store",
     "flows/reproduce_version.py: TemporaryDirectory": "a scratch store, which is written through its own door",

@@ -8,14 +8,7 @@ import pytest
 
 from flows import cli
 from storage.store import Store
-
-
-def tamis(*arguments: str, capsys) -> tuple[int, str, str]:
-    """Run the command line in this process: exit code, standard output, standard error."""
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
-    captured = capsys.readouterr()
-    return int(stop.value.code or 0), captured.out, captured.err
+from tests.flows.commands import tamis
 
 
 def test_help_loads_nothing_heavy():
@@ -31,7 +24,8 @@ def test_help_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "train", "serve", "ingest", "sql", "show", "why", "diff", "reproduce", "methods"]
+    "command",
+    ["run", "train", "evaluate", "predict", "serve", "ingest", "sql", "show", "why", "diff", "reproduce", "methods"],
 )
 def test_every_command_explains_itself(command, capsys):
     code, out, _ = tamis(command, "--help", capsys=capsys)

@@ -6,7 +6,7 @@ from tests.flows.recipes import SMALL, small_recipe
 
 
 def test_every_bundled_recipe_loads():
-    assert bundled_recipes() == ["digits", "fashion_mnist"]
+    assert bundled_recipes() == ["ag_news", "digits", "fashion_mnist"]
     for name in bundled_recipes():
         assert load_recipe(name).arms
 
@@ -66,9 +66,9 @@ def test_a_wrong_key_or_value_is_one_sentence(override, message):
 
 
 def test_a_recipe_that_is_not_there_lists_those_that_are(tmp_path):
-    with pytest.raises(NotFoundError, match=r"no recipe named 'digit'; bundled are digits, fashion_mnist"):
+    with pytest.raises(NotFoundError, match=r"no recipe named 'digit'; bundled are ag_news, digits, fashion_mnist"):
         load_recipe("digit")
-    with pytest.raises(NotFoundError, match=r"no recipe at .*x\.toml; bundled recipes are digits"):
+    with pytest.raises(NotFoundError, match=r"no recipe at .*x\.toml; bundled recipes are ag_news, digits"):
         load_recipe(str(tmp_path / "x.toml"))
     (tmp_path / "broken.toml").write_text("name = [")
     with pytest.raises(ValueError, match=r"broken\.toml is not valid TOML"):

@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from flows import train_learner
 from flows.curate_and_train import curate_and_train
 from flows.plan import plan_run
 from flows.step import run_step, show_nothing
@@ -60,15 +59,16 @@ def test_scores_are_null_outside_the_training_split(finished):
         assert scored == (n if split == "train" else 0)
 
 
-def test_noise_is_planted_in_the_training_split_only(finished):
+def test_noise_is_planted_where_labels_are_learnt_and_chosen_by_and_never_in_the_test_split(finished):
     store, _ = finished
     rows = store.sql(
         "SELECT split, count(*) FILTER (label <> clean_label) AS wrong "
         "FROM dataset.digits GROUP BY split ORDER BY split"
     )
     assert rows["split"].to_list() == ["test", "train", "validation"]
-    assert rows["wrong"].to_list()[::2] == [0, 0]
+    assert rows["wrong"][0] == 0
     assert rows["wrong"][1] > 100
+    assert rows["wrong"][2] > 10
 
 
 def test_nothing_but_the_report_depends_on_clean_labels(finished, tmp_path, monkeypatch):
@@ -103,7 +103,7 @@ def test_the_same_recipe_gives_the_same_numbers_in_another_store(finished, tmp_p
 
 def test_an_interrupted_training_carries_on_to_the_same_bytes(finished, tmp_path, monkeypatch):
     store, _ = finished
-    monkeypatch.setattr(train_learner, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setenv("TAMIS_CHECKPOINT_MINUTES", "0")
     other = Store.create(tmp_path)
     plan = plan_run(small_recipe(), other)
     elr = next(step for step in plan.steps if step.title == "train elr on everything, seed 1 of 2")
@@ -151,8 +151,6 @@ def test_a_killed_run_carries_on_and_ends_with_the_same_numbers(finished, tmp_pa
     assert "reused" in ended.stdout
     other = Store.open(tmp_path / "s")
     assert report_numbers(other, outcome.report) == report_numbers(store, outcome.report)
-    again = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "Nothing to compute" in again.stdout
 
 
 def test_unchanged_subsets_keep_their_version_and_changed_ones_get_the_next(finished, tmp_path):

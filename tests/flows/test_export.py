@@ -14,7 +14,6 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from flows import cli
 from flows.export_version import export_version
 from storage.artifacts import Request
 from storage.export import rows as rows_module
@@ -23,19 +22,13 @@ from storage.schemas import DatasetSchema, Feature
 from storage.store import Store
 from storage.tables import scores_to_table
 from storage.values import Scores
+from tests.flows.commands import tamis
 from tests.storage.houses import DATASET, ROWS, toy_selection, toy_store
 
 PAGE = (Path(__file__).parents[2] / "docs" / "handover.md").read_text(encoding="utf-8")
 FORMATS = ("csv", "delta", "hf", "parquet", "webdataset")
 DIRECTORIES = ("delta", "hf", "webdataset")
 KEPT = ["toys:0", "toys:2", "toys:4"]
-
-
-def tamis(*arguments: str, capsys) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
-    captured = capsys.readouterr()
-    return int(stop.value.code or 0), captured.out, captured.err
 
 
 @pytest.fixture

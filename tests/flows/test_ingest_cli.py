@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from flows import cli
 from flows.curate_and_train import curate_and_train
 from flows.report.terminal import print_contract
 from flows.step import show_nothing
 from storage import ColumnRules, Contract, Roles, Store, ingest_frame
+from tests.flows.commands import tamis
 from tests.flows.recipes import small_recipe
 
 CONTRACT = """
@@ -32,13 +32,6 @@ NO_TRAINING = (
     "arms=[]",
     "selection={subset='half', method='random', fraction=0.5}",
 )
-
-
-def tamis(*arguments: str, capsys) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
-    captured = capsys.readouterr()
-    return int(stop.value.code or 0), captured.out, captured.err
 
 
 @pytest.fixture

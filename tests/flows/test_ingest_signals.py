@@ -3,7 +3,6 @@ import polars as pl
 import pytest
 
 from curation.scorers.el2n import error_l2_norm
-from flows import cli
 from flows.ingest_by_hand import append_location, relabel_examples
 from flows.signals_by_hand import ingest_signals as put
 from storage.errors import NotFoundError, SourceError
@@ -12,6 +11,7 @@ from storage.ingest.memory import ingest_frame, ingest_signals
 from storage.schemas import Roles
 from storage.splits import SplitFractions
 from storage.store import Store
+from tests.flows.commands import tamis
 from tests.flows.growing import COLUMNS, RECIPE, SIGNALS, begin, no_progress, run, write_files
 
 KINDS = ("a", "b", "b", "a", "c", "c")
@@ -223,13 +223,6 @@ def test_a_recipe_without_learners_scores_selects_and_reports(store):
     assert not any(one.startswith("training") for one in store.artifacts.ids())
     kept = store.sql("SELECT example_id FROM subset.easy WHERE weight > 0 ORDER BY example_id")
     assert kept["example_id"].to_list() == ["toys:0", "toys:1", "toys:4"]
-
-
-def tamis(*arguments: str, capsys) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
-    captured = capsys.readouterr()
-    return int(stop.value.code or 0), captured.out, captured.err
 
 
 def test_a_score_of_ones_own_becomes_a_column_that_a_selection_reads(store, tmp_path, monkeypatch, capsys):

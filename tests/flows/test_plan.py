@@ -47,6 +47,7 @@ def test_changing_a_scorer_changes_its_score_and_what_stands_on_it_only(tmp_path
         "train plain on the subset, seed 2 of 2",
         "evaluate plain on the subset, seed 1 of 2",
         "evaluate plain on the subset, seed 2 of 2",
+        "publish model digits-clean-plain",
         "compare",
     }
 

@@ -1,17 +1,10 @@
 import pytest
 
-from flows import cli
 from storage.store import Store
+from tests.flows.commands import tamis
 
 ONE = "id,x,label\n1,1.5,a\n2,2.5,b\n3,3.5,a\n"
 TWO = "id,x,label\n3,9.9,a\n4,4.5,c\n5,5.5,b\n"
-
-
-def tamis(*arguments: str, capsys) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(arguments)
-    captured = capsys.readouterr()
-    return int(stop.value.code or 0), captured.out, captured.err
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows import cli
 from flows.curate_and_train import curate_and_train
 from flows.report.answers import write_answer
 from flows.step import show_nothing
 from storage.store import Store
+from tests.flows.commands import tamis
 from tests.flows.recipes import small_recipe
 
 
@@ -30,15 +30,12 @@ def flagged(store) -> str:
     return store.sql("SELECT example_id FROM scored.digits ORDER BY elr_noise DESC NULLS LAST LIMIT 1").item()
 
 
-def tamis(capsys, store: Store, *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as stop:
-        cli.main([*arguments, "--store", str(store.root)])
-    captured = capsys.readouterr()
-    return int(stop.value.code or 0), captured.out, captured.err
+def asked(capsys, store: Store, *arguments: str) -> tuple[int, str, str]:
+    return tamis(*arguments, "--store", str(store.root), capsys=capsys)
 
 
 def test_why_tells_the_row_the_scores_and_each_verdict(store, flagged, capsys):
-    code, out, err = tamis(capsys, store, "why", flagged)
+    code, out, err = asked(capsys, store, "why", flagged)
     assert (code, err) == (0, "")
     row = store.sql(f"SELECT * FROM scored.digits WHERE example_id = '{flagged}'").row(0, named=True)
     assert f"{flagged} in digits@1" in out
@@ -53,16 +50,16 @@ def test_why_tells_the_row_the_scores_and_each_verdict(store, flagged, capsys):
 
 def test_why_of_a_test_example_says_that_it_is_not_scored(store, capsys):
     example = store.sql("SELECT example_id FROM dataset.digits WHERE split = 'test' LIMIT 1").item()
-    code, out, _ = tamis(capsys, store, "why", example)
+    code, out, _ = asked(capsys, store, "why", example)
     assert code == 0
     assert "only examples of the train split are scored" in out
 
 
 def test_why_goes_to_files_and_formats(store, flagged, capsys, tmp_path):
-    code, out, _ = tamis(capsys, store, "why", flagged, "--format", "json")
+    code, out, _ = asked(capsys, store, "why", flagged, "--format", "json")
     assert code == 0
     assert len(json.loads(out)) == len(store.why(flagged))
-    code, _, err = tamis(capsys, store, "why", flagged, "--output", str(tmp_path / "why.csv"))
+    code, _, err = asked(capsys, store, "why", flagged, "--output", str(tmp_path / "why.csv"))
     assert code == 0
     assert "rows written" in err
     assert pl.read_csv(tmp_path / "why.csv").height == len(store.why(flagged))
@@ -70,7 +67,7 @@ def test_why_goes_to_files_and_formats(store, flagged, capsys, tmp_path):
 
 def test_diff_counts_names_what_changed_and_shows_some_rows(store, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    code, out, err = tamis(capsys, store, "diff", "digits-clean@1", "digits-clean@2", "--rows", "2")
+    code, out, err = asked(capsys, store, "diff", "digits-clean@1", "digits-clean@2", "--rows", "2")
     found = store.diff("digits-clean@1", "digits-clean@2")
     assert (code, err) == (0, "")
     assert "digits-clean@1 → digits-clean@2" in out
@@ -81,12 +78,12 @@ def test_diff_counts_names_what_changed_and_shows_some_rows(store, capsys, monke
 
 
 def test_diff_of_data_sets_and_to_a_file(store, capsys, tmp_path):
-    code, out, _ = tamis(capsys, store, "diff", "digits@1", "digits@latest")
+    code, out, _ = asked(capsys, store, "diff", "digits@1", "digits@latest")
     assert code == 0
     assert "content changed" in out
     rows = store.diff("digits-clean@1", "digits-clean@2").rows
     for name in ("rows.csv", "rows.json", "rows.parquet"):
-        code, _, err = tamis(
+        code, _, err = asked(
             capsys, store, "diff", "digits-clean@1", "digits-clean@2", "--output", str(tmp_path / name)
         )
         assert code == 0
@@ -119,7 +116,7 @@ def test_diff_of_data_sets_and_to_a_file(store, capsys, tmp_path):
     ids=lambda value: " ".join(value)[:40] if isinstance(value, tuple) else "",
 )
 def test_a_wrong_call_is_one_sentence(store, capsys, arguments, sentence):
-    code, out, err = tamis(capsys, store, *arguments)
+    code, out, err = asked(capsys, store, *arguments)
     assert (code, out) == (1, "")
     assert err.startswith("tamis: ")
     assert sentence in err
@@ -154,14 +151,14 @@ def test_an_answer_never_goes_into_the_store(store, capsys, place):
     before = sorted((path, path.read_bytes()) for path in store.root.rglob("*") if path.is_file())
     output = str(store.root / place.format(name=store.root.name))
     for command in (["sql", "SELECT 1"], ["diff", "digits-clean@1", "digits-clean@2"]):
-        code, _, err = tamis(capsys, store, *command, "--output", output)
+        code, _, err = asked(capsys, store, *command, "--output", output)
         assert code == 1
         assert "overlap" in err
     assert sorted((path, path.read_bytes()) for path in store.root.rglob("*") if path.is_file()) == before
 
 
 def test_an_answer_for_a_missing_directory_is_one_sentence(store, tmp_path, capsys):
-    code, _, err = tamis(capsys, store, "sql", "SELECT 1", "--output", str(tmp_path / "none" / "a.csv"))
+    code, _, err = asked(capsys, store, "sql", "SELECT 1", "--output", str(tmp_path / "none" / "a.csv"))
     assert (code, err) == (
         1,
         f"tamis: there is no directory {tmp_path}/none for {tmp_path}/none/a.csv; make it first\n",
@@ -171,7 +168,7 @@ def test_an_answer_for_a_missing_directory_is_one_sentence(store, tmp_path, caps
 @pytest.mark.parametrize(
     ("output", "further", "sentence"),
     [
-        ("a.xlsx", (), "the ending of .*a.xlsx names no format; use csv, json, parquet or txt, or --format"),
+        ("a.xlsx", (), "the ending of .*a.xlsx names no format; use csv, json, jsonl, parquet or txt, or --format"),
         ("answer", (), "the ending of .*answer names no format"),
         ("a.csv", ("--format", "json"), "--format json contradicts the ending of .*a.csv"),
         ("s3://bucket/a.csv", (), "s3://bucket/a.csv is a URL; name a file of this machine"),
@@ -179,7 +176,7 @@ def test_an_answer_for_a_missing_directory_is_one_sentence(store, tmp_path, caps
 )
 def test_an_answer_is_in_the_format_that_its_file_is_named_for(store, tmp_path, capsys, output, further, sentence):
     place = output if "://" in output else str(tmp_path / output)
-    code, _, err = tamis(capsys, store, "sql", "SELECT 1", "--output", place, *further)
+    code, _, err = asked(capsys, store, "sql", "SELECT 1", "--output", place, *further)
     assert code == 1
     assert re.search(sentence, err)
     assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def train():
     """The state after training a small network."""
 
@@ -28,7 +28,7 @@ def train():
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_table():
     """Examples whose class is where their features lie: K Gaussian clouds, far apart."""
 

@@ -6,9 +6,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from learners.attacks import Attack
 from learners.batch import Batch
 from learners.methods.aaer import AAER, aaer_losses
 from learners.methods.erm import ERM
+from learners.methods.pgd_training import PGDTraining
 from tests.learners.states import assert_equal_networks, state_of
 
 
@@ -107,6 +109,30 @@ def test_a_step_of_zero_stays_at_the_start_and_adds_nothing():
 
 def test_a_radius_of_zero_equals_plain_training_bit_for_bit(train, make_table):
     assert_equal_networks(train(AAER(epsilon=0.0), make_table()), train(ERM(), make_table()))
+
+
+def test_the_pull_on_abnormal_examples_equals_finite_differences():
+    # the other rows stay as they are, and with them the usual move, which is held constant
+    moved = MOVED[[1, 3]].clone().requires_grad_()
+
+    def losses(values):
+        logits = torch.stack([MOVED[0], values[0], MOVED[2], values[1]])
+        return aaer_losses(START, logits, LABELS, lam1=0.7, lam2=2.5, lam3=1.5)[0]
+
+    assert torch.autograd.gradcheck(losses, moved)
+
+
+def test_equal_losses_are_normal():
+    losses, abnormal = aaer_losses(START, START, LABELS, lam1=1.0, lam2=1.0, lam3=1.0)
+    assert not abnormal.any()
+    np.testing.assert_allclose(losses, BEFORE)
+
+
+def test_lam1_0_equals_random_start_single_step_training_bit_for_bit(train, make_table):
+    # a radius of 0.25 and a step of 0.3125 have no rounding; without batch statistics the mode of the attack is moot
+    attack = Attack(epsilon=0.25, step_size=0.3125, num_steps=1, start="uniform")
+    ours = train(AAER(epsilon=0.25, lam1=0.0), make_table())
+    assert_equal_networks(ours, train(PGDTraining(attack=attack), make_table()))
 
 
 def test_lam1_0_equals_single_step_training_whatever_the_other_weights(train, make_table):

@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 import torch
 
-from learners.distributed import Ranks, joined_ranks
+from learners.distributed import LostRankError, Ranks, joined_ranks
 from learners.fit import fit
 from learners.methods.erm import ERM
 from learners.models.mlp import MLP
@@ -68,6 +68,30 @@ def test_outside_of_torchrun_a_process_trains_alone(monkeypatch):
     with joined_ranks() as ranks:
         assert ranks == Ranks()
         assert ranks.gathered(torch.arange(3), 3).tolist() == [0, 1, 2]
+        assert ranks.told("a training") == "a training"
+        assert ranks.speaks_first()
+
+
+def test_of_several_processes_that_end_the_first_to_ask_speaks():
+    counted = iter([1, 2, 3])
+    ranks = [Ranks(rank=rank, world_size=3, speakers=lambda: next(counted)) for rank in range(3)]
+    assert [one.speaks_first() for one in ranks] == [True, False, False]
+
+
+def test_a_process_that_can_ask_nobody_speaks():
+    def unreachable() -> int:
+        raise RuntimeError("Connection reset by peer")
+
+    assert Ranks(world_size=2, speakers=unreachable).speaks_first()
+
+
+def test_what_the_transport_says_of_a_lost_process_becomes_a_sentence(monkeypatch):
+    def broken(*_):
+        raise RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer")
+
+    monkeypatch.setattr("torch.distributed.all_reduce", broken)
+    with pytest.raises(LostRankError, match="another process of this training has ended or cannot be reached; run the"):
+        Ranks(world_size=2).means(torch.ones(2))
 
 
 def test_a_last_batch_too_small_for_its_processes_is_refused(make_table):

@@ -63,7 +63,7 @@ def test_an_accuracy_out_of_range_is_refused():
         replace(HONEST, clean=85)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def robust(train, make_table):
     examples = make_table(num_examples=120, spread=1.0)
     learner = PGDTraining(attack=Attack(epsilon=0.4, step_size=0.1))

@@ -73,7 +73,7 @@ def test_evaluation_attacks_carry_the_threat_and_fool_more_with_more_effort(trai
     models = train(ERM(), examples, epochs=10).models
     threat = Threat(norm=norm, epsilon=0.5, lower=-50.0, upper=50.0, scales=(1.0, 1.0, 1.0, 0.5))
     attacks = evaluation_attacks(threat)
-    assert list(attacks) == ["fgsm", "pgd_20", "pgd_50_10", "margin_pgd_20"]
+    assert list(attacks) == ["fgsm", "pgd_20", "pgd_50", "pgd_50_10", "margin_pgd_20"]
     left = {}
     for name, named in attacks.items():
         for setting in Threat.__struct_fields__:
@@ -88,6 +88,7 @@ def test_evaluation_attacks_carry_the_threat_and_fool_more_with_more_effort(trai
         <= left["fgsm"]
         < accuracy(predict_logits(models, examples), examples.labels)
     )
+    assert left["pgd_50_10"] <= left["pgd_50"]
     assert (attacks["pgd_50_10"].attack.num_steps, attacks["pgd_50_10"].num_restarts) == (50, 10)
     assert attacks["margin_pgd_20"].objective is label_margin_loss
     assert attacks["pgd_20"].attack.step_size == 0.125

@@ -4,11 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from learners.attacks import Attack
 from learners.checkpoint import load_model, model_arrays, save_state
 from learners.evaluate import accuracy, predict_logits
 from learners.fit import fit
 from learners.methods.erm import ERM
+from learners.methods.pgd_training import PGDTraining
 from learners.models.mlp import MLP
+from learners.robustness import adversarial_logits
 from learners.signals import Recorder
 from learners.training import Training
 from learners.validation import Validation
@@ -124,3 +127,53 @@ def test_what_does_not_fit_together_is_refused(make_table):
         run(examples, make_table(seed=5, weights=np.zeros(60, np.float32)))
     with pytest.raises(ValueError, match=r"signals at fixed epochs \(logits\) may never come with early_stop"):
         run(examples, make_table(seed=5), early_stop=3, recorder=Recorder({"logits": [6]}))
+
+
+ATTACK = Attack(epsilon=0.5, step_size=0.125, num_steps=4, start="zero")
+
+
+def attacked_run(examples, validation, learner):
+    training = Training(epochs=3, batch_size=16, learning_rate=0.3, best_by="robust_accuracy")
+    return fit(learner, examples, model=SMALL, training=training, seed=0, validation=validation)
+
+
+def test_robust_accuracy_is_that_under_the_learners_own_attack_and_tells_the_best_epoch(make_table):
+    validation = make_table(seed=5)
+    found, best = [], []
+    for report in attacked_run(make_table(), validation, PGDTraining(attack=ATTACK)):
+        logits = adversarial_logits(report.state.models, validation, ATTACK)
+        assert report.validation["robust_accuracy"] == pytest.approx(accuracy(logits, validation.labels))
+        found.append(report.validation["robust_accuracy"])
+        best.append(report.best_epoch)
+        assert best[-1] == 1 + int(np.argmax(found))
+    assert min(found) < report.validation["accuracy"]
+
+
+def test_robust_accuracy_changes_no_weight_and_random_starts_are_the_same_each_time(make_table):
+    learner = PGDTraining(attack=Attack(epsilon=0.5, step_size=0.125, num_steps=2))
+    one, other = (list(attacked_run(make_table(), make_table(seed=5), learner))[-1] for _ in range(2))
+    assert one.validation == other.validation
+    plain = list(
+        fit(learner, make_table(), model=SMALL, training=Training(epochs=3, batch_size=16, learning_rate=0.3), seed=0)
+    )
+    for mine, theirs in zip(one.state.models[0].parameters(), plain[-1].state.models[0].parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_several_networks_are_attacked_as_one(make_table):
+    networks = [torch.nn.Linear(4, 3) for _ in range(2)]
+    state = state_of(*networks)
+    validation = make_table(seed=5)
+    judge = Validation(
+        inputs=torch.tensor(validation.inputs),
+        labels=torch.tensor(validation.labels),
+        best_by="robust_accuracy",
+        attack=ATTACK,
+    )
+    logits = adversarial_logits(networks, validation, ATTACK)
+    assert judge.metrics(state)["robust_accuracy"] == pytest.approx(accuracy(logits, validation.labels))
+
+
+def test_robust_accuracy_of_a_learner_that_does_not_attack_is_refused(make_table):
+    with pytest.raises(ValueError, match="needs a learner with an attack of its own, and ERM has none"):
+        attacked_run(make_table(), make_table(seed=5), ERM())

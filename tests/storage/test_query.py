@@ -361,7 +361,7 @@ def test_an_artifact_that_is_still_being_written_is_not_in_the_catalogue(scored_
     assert scored_shop.ask("SELECT count(*) FROM catalog.artifacts").item() == before + 1
 
 
-@pytest.mark.parametrize("table", ["versions", "artifacts", "lineage", "metrics"])
+@pytest.mark.parametrize("table", ["versions", "models", "artifacts", "lineage", "metrics"])
 def test_the_catalog_of_an_empty_store_is_empty(shop: Shop, table: str) -> None:
     assert len(shop.ask(f"SELECT * FROM catalog.{table}")) == 0
 

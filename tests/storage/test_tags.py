@@ -1,6 +1,8 @@
 import pytest
 
-from storage.errors import CorruptError, NotFoundError
+from storage.errors import ConflictError, CorruptError, NotFoundError
+from storage.files import Files
+from storage.tags import Tags
 from tests.storage.houses import toy_selection, toy_store
 
 
@@ -70,3 +72,19 @@ def test_a_damaged_tag_is_one_clear_error(store):
     (store.root / "tags" / "subset" / "production" / "00000001.json").write_text("{")
     with pytest.raises(CorruptError, match="number 1 of the tag 'production' cannot be read"):
         store.version("subset", "production")
+
+
+def test_a_lost_move_of_a_tag_is_one_clear_error(store):
+    store.tag("subset", "production", "toys-clean@1")
+    store.tag("subset", "production", "toys-clean@2")
+    (store.root / "tags" / "subset" / "production" / "00000001.json").unlink()
+    with pytest.raises(CorruptError, match="number 1 of the tag 'production' is missing from subsets; `tamis fsck`"):
+        store.tag_moves("subset", "production")
+
+
+def test_a_tag_that_stays_contested_is_an_error(tmp_path, monkeypatch):
+    files = Files(tmp_path)
+    monkeypatch.setattr(files, "create", lambda *_: False)
+    monkeypatch.setattr("storage.numbered.time.sleep", lambda _: None)
+    with pytest.raises(ConflictError, match="could not move the tag 'production': 200 tries lost to other writers"):
+        Tags(files).move("subset", "production", "toys-clean", 1)

@@ -68,3 +68,27 @@ def test_selection_weights_are_finite_and_not_negative():
 def test_labels_outside_the_classes_are_refused():
     with pytest.raises(ValueError, match=r"labels must be in \[0, 2\), got 0 to 2"):
         Examples(index=INDEX, inputs=np.zeros((3, 1), np.float32), labels=np.array([0, 1, 2]), classes=("a", "b"))
+
+
+def softly_labelled(rows, labels=(0, 1, 0)) -> Examples:
+    return Examples(
+        index=INDEX,
+        inputs=np.zeros((3, 1), np.float32),
+        labels=None if labels is None else np.array(labels),
+        classes=("x", "y"),
+        soft_labels=np.array(rows, np.float32),
+    )
+
+
+def test_soft_labels_are_distributions_over_the_classes():
+    assert softly_labelled([[0.2, 0.8], [1, 0], [1 / 3, 2 / 3]]).soft_labels.shape == (3, 2)
+    with pytest.raises(ValueError, match=r"got a sum of 0\.9 and a least value of 0\.1 for 'd:b'; divide each row"):
+        softly_labelled([[0.2, 0.8], [0.1, 0.8], [1, 0]])
+    with pytest.raises(ValueError, match=r"got a sum of 1 and a least value of -0\.5 for 'd:c'"):
+        softly_labelled([[0.2, 0.8], [1, 0], [1.5, -0.5]])
+    with pytest.raises(ValueError, match="for 'd:a'"):
+        softly_labelled([[np.nan, 0.8], [1, 0], [1, 0]])
+    with pytest.raises(ValueError, match=r"must be float32 of shape \(3, 2\), got float32 of shape \(3, 3\)"):
+        softly_labelled(np.eye(3))
+    with pytest.raises(ValueError, match="soft_labels need labels beside them"):
+        softly_labelled([[1, 0]] * 3, labels=None)

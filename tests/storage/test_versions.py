@@ -24,7 +24,7 @@ def test_a_missing_version_lists_those_there_are(tmp_path):
     with pytest.raises(NotFoundError, match="no subset named 'clean'; the store has none yet"):
         versions.find("subset", "clean")
     versions.publish("subset", "clean", "selection-1")
-    with pytest.raises(NotFoundError, match="no subset named 'clear'; the store has clean"):
+    with pytest.raises(NotFoundError, match=r"no subset named 'clear'; did you mean 'clean'\? the store has clean"):
         versions.find("subset", "clear")
     with pytest.raises(NotFoundError, match="'clean' has no version 9; it has clean@1"):
         versions.find("subset", "clean@9")
@@ -59,7 +59,7 @@ def test_racing_publishers_get_consecutive_numbers(tmp_path):
 def test_a_name_that_stays_contested_is_an_error(tmp_path, monkeypatch):
     files = Files(tmp_path)
     monkeypatch.setattr(files, "create", lambda *_: False)
-    monkeypatch.setattr("storage.versions.time.sleep", lambda _: None)
+    monkeypatch.setattr("storage.numbered.time.sleep", lambda _: None)
     with pytest.raises(ConflictError, match="could not publish 'clean'"):
         Versions(files).publish("subset", "clean", "selection-1")
 

@@ -24,8 +24,8 @@ def write(rows: ExportRows, target: Path) -> int:
         ValueError: `datasets` is not installed, or there are no rows.
     """
     try:
-        import datasets  # type: ignore[import-untyped]
-        from datasets.arrow_writer import ArrowWriter  # type: ignore[import-untyped]
+        import datasets
+        from datasets.arrow_writer import ArrowWriter
     except ImportError:
         raise ValueError("--to hf needs Hugging Face datasets: pip install 'tamis[hf]'") from None
     target.mkdir()

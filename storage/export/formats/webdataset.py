@@ -32,7 +32,7 @@ def write(rows: ExportRows, target: Path) -> int:
     """
     try:
         import PIL.Image
-        import webdataset  # type: ignore[import-untyped]
+        import webdataset
     except ImportError:
         raise ValueError("--to webdataset needs webdataset and Pillow: pip install 'tamis[webdataset]'") from None
     if len(rows.image_shapes) > 1:

@@ -2,7 +2,8 @@
 
 The types of columns are taken from the first rows (`SAMPLE_BYTES`): whole numbers, numbers, true/false, lists of
 whole numbers (images), else text. A key that is missing or null is null. Lists and objects of other
-kinds are kept as JSON text, for queries only. In a column of text a number or true/false is taken by its text.
+kinds are kept as JSON text, for queries only, unless a column of lists of numbers is a feature. In a column of text a
+number or true/false is taken by its text.
 
 A row goes to quarantine as `not JSON` (no JSON, no object, or a number too large to hold), `unknown column` (a
 key that no row of the sample has), `not a number`, `not text` or `not a list` (a value that does not fit its
@@ -69,14 +70,19 @@ def columns(location: str) -> Header:
         columns=types,
         inferred=True,
         mostly_numbers=[key for key, one in texts.items() if 2 * (one["whole"] + one["number"]) > one.total()],
-        nested=[key for key, one in texts.items() if one[_RAW] or one["wholes"]],
+        nested=[key for key, one in texts.items() if one[_RAW] or one["wholes"] or one["numbers"]],
+        number_lists=[
+            key for key, one in texts.items() if one["numbers"] and 2 * (one["wholes"] + one["numbers"]) > one.total()
+        ],
     )
 
 
 def read(location: str, types: Mapping[str, pl.DataType]) -> Iterator[Block]:
     """Blocks of rows; places are line numbers, counted on from file to file."""
     nested = set(columns(location).nested)
-    row_type = _RowType.of({name: _RAW if name in nested else _want(dtype) for name, dtype in types.items()})
+    wants = {name: _want(dtype) for name, dtype in types.items()}
+    wants |= {name: _RAW for name, dtype in types.items() if name in nested and dtype == pl.String}
+    row_type = _RowType.of(wants)
     paths = source_files(location, "jsonl")
     sizes = [max(path.stat().st_size, 1) for path in paths]
     before, done = 0, 0
@@ -114,7 +120,7 @@ class _RowType:
     @property
     def is_flat(self) -> bool:
         """Whether every column holds single values."""
-        return not {_RAW, "wholes"} & set(self.wants.values())
+        return not {_RAW, "wholes", "numbers"} & set(self.wants.values())
 
     @staticmethod
     def of(wants: Mapping[str, str]) -> "_RowType":
@@ -152,11 +158,14 @@ _PYTHON: Mapping[str, Any] = {
     "number": float | None,
     "truth": bool | None,
     "wholes": list[_Whole | None] | None,
+    "numbers": list[float | None] | None,
     "text": str | bool | int | float | None,
     _RAW: msgspec.Raw,
 }
 """What each kind of column is decoded as."""
-_RULES = {"whole": "not a number", "number": "not a number", "truth": "not a number", "wholes": "not a list"}
+_RULES = {"whole": "not a number", "number": "not a number", "truth": "not a number"} | dict.fromkeys(
+    ("wholes", "numbers"), "not a list"
+)
 
 
 def _pieces(path: Path, block_bytes: int) -> Iterator[tuple[bytes, int, float]]:
@@ -285,7 +294,10 @@ def _kind(value: object) -> str:
     if isinstance(value, str):
         return "padded" if _PADDED.fullmatch(value) else "text"
     whole = isinstance(value, list) and all(one is None or (type(one) is int and abs(one) < 2**63) for one in value)
-    return "wholes" if whole and value else _RAW
+    if whole and value:
+        return "wholes"
+    numbers = isinstance(value, list) and all(one is None or type(one) in (int, float) for one in value)
+    return "numbers" if numbers and value else _RAW
 
 
 def _type(kinds: Counter[str]) -> pl.DataType:
@@ -304,7 +316,9 @@ def _want(dtype: pl.DataType) -> str:
         return "whole"
     if dtype.is_float():
         return "number"
-    return "wholes" if isinstance(dtype, pl.List) else "text"
+    if isinstance(dtype, pl.List):
+        return "wholes" if dtype == _WHOLES else "numbers"
+    return "text"
 
 
 def _text(value: bool | float) -> str:

@@ -1,0 +1,1 @@
+"""What stands in docs/results.md: experiments as recipes, run side by side, resumed, and written row by row."""

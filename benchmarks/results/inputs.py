@@ -1,0 +1,57 @@
+"""Sources of the experiments: the data sets as files that recipes read, with a validation split of their own."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+VALIDATION_IMAGES = 2000
+"""Last images of a training file that become the validation split."""
+
+
+def source(data: Path, folder: Path, name: str) -> Path:
+    """The file of an experiment's data set, made from the files in `data` unless it is there.
+
+    Args:
+        data: has the data sets, one Parquet file or two each.
+        folder: where made files are kept.
+        name: one of `MAKERS`.
+
+    Raises:
+        FileNotFoundError: a file is missing from `data`; its name says which.
+    """
+    target = folder / f"{name}.parquet"
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = MAKERS[name](data)
+        partial = target.with_suffix(".partial")
+        rows.write_parquet(partial)
+        partial.replace(target)
+    return target
+
+
+def fashion_mnist(data: Path) -> pl.DataFrame:
+    """`id`, `image` (784 bytes), `label`, `split`."""
+    train = with_validation(pl.read_parquet(data / "fashion_mnist_train.parquet"))
+    return pl.concat([train, pl.read_parquet(data / "fashion_mnist_test.parquet")], how="vertical_relaxed")
+
+
+def cifar10n(data: Path) -> pl.DataFrame:
+    """CIFAR-10 images with CIFAR-10N's worst labels as given; test labels are the clean ones."""
+    train = with_validation(pl.read_parquet(data / "cifar10_train.parquet"))
+    people = pl.read_parquet(data / "cifar10n_labels.parquet").select("id", "clean_label", label="worse_label")
+    train = train.drop("label").join(people, on="id", how="inner", validate="1:1")
+    test = pl.read_parquet(data / "cifar10_test.parquet").with_columns(clean_label=pl.col("label"))
+    return pl.concat([train.select(test.columns), test], how="vertical_relaxed")
+
+
+def with_validation(train: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a training file in the order of `id`, the last of them as the validation split."""
+    rows = train.sort("id")
+    place = pl.int_range(pl.len())
+    held_out = place >= pl.len() - VALIDATION_IMAGES
+    return rows.with_columns(split=pl.when(held_out).then(pl.lit("validation")).otherwise(pl.lit("train")))
+
+
+MAKERS: dict[str, Callable[[Path], pl.DataFrame]] = {"fashion_mnist": fashion_mnist, "cifar10n": cifar10n}
+"""Data sets of the experiments by the name of their file."""

@@ -1,0 +1,60 @@
+import pytest
+
+from flows.config import load_recipe
+from flows.curate_and_train import curate_and_train
+from flows.side_by_side import Work, startable
+from flows.step import Step, show_nothing
+from storage.artifacts import Request
+from storage.store import Store
+
+TABLE = (
+    "source.location=sklearn:iris",
+    "seeds=2",
+    'columns={features=["*"], label="label"}',
+    'model={method="mlp", widths=[8]}',
+    "training={epochs=2, batch_size=16, threads=1}",
+    'learners={plain={method="erm", record={logits="last", train_logits="every"}}}',
+    'scorers={el2n={method="el2n", signals="plain", epoch=2}}',
+    'selection={subset="kept", method="threshold", score="el2n", maximum=2.0}',
+    'arms=[{learner="plain", data="everything"}]',
+)
+
+
+def hashes_but_of_durations(store: Store, ids: list[str]) -> list[list[str]]:
+    return [[one.sha256 for one in store.record(artifact).files if one.table != "epochs"] for artifact in ids]
+
+
+def test_two_processes_make_the_artifacts_that_one_makes(tmp_path):
+    recipe = load_recipe("digits", TABLE)
+    alone, together = Store.create(tmp_path / "alone"), Store.create(tmp_path / "together")
+    first = curate_and_train(alone, recipe, show_nothing)
+    told: list[str] = []
+    second = curate_and_train(together, recipe, lambda step, _: told.append(step.title), processes=2)
+    assert second == first
+    ids = sorted(alone.artifacts.ids())
+    assert sorted(together.artifacts.ids()) == ids
+    assert hashes_but_of_durations(together, ids) == hashes_but_of_durations(alone, ids)
+    assert len(told) == first.computed
+    assert str(together.version("subset", "kept")) == "kept@1"
+
+
+def test_a_step_that_fails_is_told_as_in_one_process_and_what_ended_stays(tmp_path):
+    store = Store.create(tmp_path / "store")
+    recipe = load_recipe("digits", (*TABLE, "training.learning_rate=1e30"))
+    with pytest.raises(FloatingPointError, match="is not finite"):
+        curate_and_train(store, recipe, show_nothing, processes=2)
+    assert store.names("dataset") == ["digits"]
+
+
+def test_a_step_waits_for_its_inputs_and_the_first_that_can_start_does():
+    def work(name: str, *inputs: str) -> Work:
+        request = Request(kind="report", settings={"name": name}, inputs={one: one for one in inputs})
+        return Work(step=Step(title=name, module="none", request=request), recipe=None)
+
+    first, second = work("first"), work("second")
+    third = work("third", first.step.id)
+    assert startable([third, second], [first], 2) == [second]
+    assert startable([first, third, second], [], 2) == [first, second]
+    assert startable([first, third, second], [], 1) == [first]
+    assert startable([third], [second], 1) == [third]
+    assert startable([third], [second], 0) == []
