@@ -1,7 +1,6 @@
 """The experiments of the learners' table: which recipe, with what changed, on which data set."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.results.inputs import source
@@ -27,8 +26,6 @@ class Experiment:
     """`key.path=value` changes to the recipe."""
     table: Table
     """Makes rows of finished arms."""
-    further: Mapping[str, str] = field(default_factory=dict)
-    """What the reader should know beside the recipe, by name."""
 
     def loaded(self, data: Path, folder: Path) -> Recipe:
         """The recipe with its source in place."""
@@ -50,42 +47,6 @@ LEARNERS: tuple[Experiment, ...] = (
         table=noise_table,
     ),
     Experiment(
-        name="fashion_attacked",
-        title="Fashion-MNIST under attack, linf 0.1",
-        recipe="adversarial.toml",
-        source="fashion_mnist",
-        table=adversarial_table,
-    ),
-    Experiment(
-        name="fashion_targets",
-        title="Clean Fashion-MNIST: targets",
-        recipe="targets.toml",
-        source="fashion_mnist",
-        table=targets_table,
-    ),
-    Experiment(
-        name="fashion_asymmetric_40",
-        title="Fashion-MNIST, 40 % asymmetric noise",
-        recipe="noise.toml",
-        source="fashion_mnist",
-        overrides=(
-            LIKE_CLASSES,
-            "learners.elr.lam=1.0",
-            "learners.elr.beta=0.9",
-            "learners.elr_plus.lam=1.0",
-            "learners.elr_plus.beta=0.9",
-            "learners.co_teaching.forget_rate=0.2",
-        ),
-        table=noise_table,
-    ),
-    Experiment(
-        name="cifar10n",
-        title="CIFAR-10N, worst labels",
-        recipe="cifar10n.toml",
-        source="cifar10n",
-        table=noise_table,
-    ),
-    Experiment(
         name="fashion_symmetric_20",
         title="Fashion-MNIST, 20 % symmetric noise",
         recipe="noise_pair.toml",
@@ -99,6 +60,41 @@ LEARNERS: tuple[Experiment, ...] = (
         recipe="noise_pair.toml",
         source="fashion_mnist",
         overrides=("noise.rate=0.6",),
+        table=noise_table,
+    ),
+    Experiment(
+        name="fashion_attacked",
+        title="Fashion-MNIST under attack, linf 0.1",
+        recipe="adversarial.toml",
+        source="fashion_mnist",
+        table=adversarial_table,
+    ),
+    Experiment(
+        name="letter_attacked",
+        title="A table under attack: letters, a quarter of each deviation",
+        recipe="adversarial_table.toml",
+        source="letter",
+        table=adversarial_table,
+    ),
+    Experiment(
+        name="fashion_targets",
+        title="Clean Fashion-MNIST: targets",
+        recipe="targets.toml",
+        source="fashion_mnist",
+        table=targets_table,
+    ),
+    Experiment(
+        name="ag_news_targets",
+        title="Clean AG News: targets",
+        recipe="targets_text.toml",
+        source="ag_news",
+        table=targets_table,
+    ),
+    Experiment(
+        name="cifar10n",
+        title="CIFAR-10N, worst labels",
+        recipe="cifar10n.toml",
+        source="cifar10n",
         table=noise_table,
     ),
     Experiment(
@@ -119,6 +115,21 @@ LEARNERS: tuple[Experiment, ...] = (
         recipe="single_step.toml",
         source="fashion_mnist",
         table=single_step_table,
+    ),
+    Experiment(
+        name="fashion_asymmetric_40",
+        title="Fashion-MNIST, 40 % asymmetric noise",
+        recipe="noise.toml",
+        source="fashion_mnist",
+        overrides=(
+            LIKE_CLASSES,
+            "learners.elr.lam=1.0",
+            "learners.elr.beta=0.9",
+            "learners.elr_plus.lam=1.0",
+            "learners.elr_plus.beta=0.9",
+            "learners.co_teaching.forget_rate=0.2",
+        ),
+        table=noise_table,
     ),
 )
 """In the order in which they run."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-VALIDATION_IMAGES = 2000
-"""Last images of a training file that become the validation split."""
+VALIDATION_ROWS = 2000
+"""Last rows of a training file that become the validation split."""
 
 
 def source(data: Path, folder: Path, name: str) -> Path:
@@ -45,13 +45,30 @@ def cifar10n(data: Path) -> pl.DataFrame:
     return pl.concat([train.select(test.columns), test], how="vertical_relaxed")
 
 
+def ag_news(data: Path) -> pl.DataFrame:
+    """`id`, `text`, `label`, `split`."""
+    rows = pl.read_parquet(data / "ag_news.parquet", columns=["id", "text", "label", "split"])
+    train = with_validation(rows.filter(pl.col("split") == "train"))
+    return pl.concat([train, rows.filter(pl.col("split") == "test")])
+
+
+def letter(data: Path) -> pl.DataFrame:
+    """`id`, 16 numbers, `label` (26 letters); splits are drawn."""
+    return pl.read_parquet(data / "tab_letter.parquet").drop("target")
+
+
 def with_validation(train: pl.DataFrame) -> pl.DataFrame:
     """Rows of a training file in the order of `id`, the last of them as the validation split."""
     rows = train.sort("id")
     place = pl.int_range(pl.len())
-    held_out = place >= pl.len() - VALIDATION_IMAGES
+    held_out = place >= pl.len() - VALIDATION_ROWS
     return rows.with_columns(split=pl.when(held_out).then(pl.lit("validation")).otherwise(pl.lit("train")))
 
 
-MAKERS: dict[str, Callable[[Path], pl.DataFrame]] = {"fashion_mnist": fashion_mnist, "cifar10n": cifar10n}
+MAKERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    "fashion_mnist": fashion_mnist,
+    "cifar10n": cifar10n,
+    "ag_news": ag_news,
+    "letter": letter,
+}
 """Data sets of the experiments by the name of their file."""
