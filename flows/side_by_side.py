@@ -5,6 +5,7 @@ The artifacts are those of a run in one process, since what a step makes follows
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -47,7 +48,7 @@ def run_side_by_side(store: Store, works: Sequence[Work], processes: int, show: 
     threads = max(1, (os.cpu_count() or 1) // processes)
     running: dict[Future[str], Work] = {}
     with ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_use_threads, initargs=(threads,)
+        processes, multiprocessing.get_context("spawn"), initializer=begin, initargs=(threads,)
     ) as pool:
         while waiting or running:
             for work in startable(waiting, running.values(), processes - len(running)):
@@ -68,10 +69,19 @@ def startable(waiting: Sequence[Work], running: Collection[Work], free: int) -> 
     return ready[: max(free, 0)]
 
 
-def _use_threads(threads: int) -> None:
-    """Give this process its share of the cores; libraries read this when they load."""
+def begin(threads: int) -> None:
+    """Give this process its share of the cores, which libraries read when they load, and end it with its parent."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))
+
+
+def _end_with_parent() -> None:
+    """Wait until the process that started this one is gone, however it ended; what is half done is carried on later."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _make(location: str, work: Work) -> str:

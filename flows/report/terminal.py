@@ -163,7 +163,7 @@ def print_report(report: Report, subset: str | None, console: Console) -> None:
     print_rows(f"Subset {subset}: training labels by given class", class_rows(report), console)
     print_rows("Test accuracy, mean ± standard error over seeds", arms_rows(report), console)
     print_rows(comparison_title(report), comparison_rows(report), console)
-    print_rows("Calibration at the last epoch, low is good", calibration_rows(report), console)
+    print_rows("Calibration at the last epoch, low is good; scaled by a temperature that fits the given validation labels", calibration_rows(report), console)
     print_rows("Accuracy under attack", attacked_rows(report), console)
     for warning in report.get("warnings", []):
         console.print(Text(f"Suspicious: {warning}.", style="bold"))

@@ -1,3 +1,9 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from flows.config import load_recipe
@@ -58,3 +64,36 @@ def test_a_step_waits_for_its_inputs_and_the_first_that_can_start_does():
     assert startable([first, third, second], [], 1) == [first]
     assert startable([third], [second], 1) == [third]
     assert startable([third], [second], 0) == []
+
+
+def test_a_process_ends_when_the_one_that_started_it_is_killed(tmp_path):
+    (tmp_path / "main.py").write_text(
+        "import multiprocessing, time\n"
+        "from concurrent.futures import ProcessPoolExecutor\n"
+        "from flows.side_by_side import begin\n"
+        "if __name__ == '__main__':\n"
+        "    spawn = multiprocessing.get_context('spawn')\n"
+        "    with ProcessPoolExecutor(1, spawn, initializer=begin, initargs=(1,)) as pool:\n"
+        "        pool.submit(time.sleep, 0).result()\n"
+        "        (worker,) = multiprocessing.active_children()\n"
+        "        print(worker.pid, flush=True)\n"
+        "        pool.submit(time.sleep, 600).result()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen([sys.executable, "main.py"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE) as main:
+        assert main.stdout is not None
+        worker = int(main.stdout.readline())
+        os.kill(worker, 0)
+        main.kill()
+    ends_by = time.monotonic() + 60
+    while is_running(worker) and time.monotonic() < ends_by:
+        time.sleep(0.05)
+    assert not is_running(worker)
+
+
+def is_running(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
