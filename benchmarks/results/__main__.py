@@ -35,6 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--document", type=Path, default=Path("docs/results.md"))
     chosen = parser.parse_args(arguments)
+    names = [one.name for one in TABLES[chosen.table]]
+    for name in chosen.only or []:
+        if name not in names:
+            parser.error(f"--only must be of {', '.join(names)}, got {name!r}")
     experiments = [one for one in TABLES[chosen.table] if chosen.only is None or one.name in chosen.only]
     store = Store.create(chosen.store)
     recipes = [one.loaded(chosen.data, Path(f"{chosen.store}-data")) for one in experiments]
