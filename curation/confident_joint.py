@@ -46,11 +46,39 @@ def confident_thresholds(probs: NDArray[np.floating], labels: NDArray[np.integer
         (K,) thresholds in [2 * TOLERANCE, 1]; infinity for a class that no example bears. Sums
         are exact, so the order of the examples does not matter.
     """
-    own = self_confidence(probs, labels)
-    counts = np.bincount(labels, minlength=probs.shape[1])
-    grouped = np.split(own[np.argsort(labels, kind="stable")], np.cumsum(counts)[:-1])
-    means = [math.fsum(group) / len(group) if len(group) else math.inf for group in grouped]
+    return thresholds_of(self_confidence(probs, labels), labels, probs.shape[1])
+
+
+def thresholds_of(own: NDArray[np.float64], labels: NDArray[np.integer], num_classes: int) -> NDArray[np.float64]:
+    """The thresholds of `confident_thresholds` from the (N,) probabilities of the given labels."""
+    counts = np.bincount(labels, minlength=num_classes)
+    sums = exact_sums(own, labels, num_classes)
+    means = [total / int(count) if count else math.inf for total, count in zip(sums, counts, strict=True)]
     return np.maximum(means, 2 * TOLERANCE)
+
+
+def exact_sums(values: NDArray[np.float64], parts: NDArray[np.integer], num_parts: int) -> list[float]:
+    """Sums of numbers in [0, 2) by part, each rounded once: what `math.fsum` says of the numbers in any order.
+
+    Args:
+        values: (N,) numbers.
+        parts: (N,) part of each in [0, num_parts).
+        num_parts: how many parts there are.
+    """
+    # So many binary digits at once that their sums, as whole numbers, are exact in double precision.
+    at_once = 52 - len(values).bit_length()
+    totals, bits = [0] * num_parts, 0
+    while len(values):
+        values = values * 2.0**at_once
+        digits = np.floor(values)
+        bits += at_once
+        sums = np.bincount(parts, weights=digits, minlength=num_parts)
+        totals = [(total << at_once) + int(more) for total, more in zip(totals, sums, strict=True)]
+        values = values - digits
+        left = np.flatnonzero(values)
+        if len(left) < len(values):
+            values, parts = values[left], parts[left]
+    return [total / (1 << bits) for total in totals]
 
 
 def confident_classes(probs: NDArray[np.floating], thresholds: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -64,13 +92,15 @@ def confident_classes(probs: NDArray[np.floating], thresholds: NDArray[np.float6
         (N,) classes, -1 where no class reaches its threshold. Where several do, the most probable
         class of all, as in cleanlab (the paper: the most probable among those several).
     """
-    found = np.empty(len(probs), dtype=np.int64)
+    found = np.full(len(probs), -1, dtype=np.int64)
     for rows in row_blocks(*probs.shape):
-        block = probs[rows]
-        reached = block >= thresholds - TOLERANCE
-        number = reached.sum(axis=1)
-        classes = np.where(number > 1, block.argmax(axis=1), reached.argmax(axis=1))
-        found[rows] = np.where(number > 0, classes, -1)
+        block, classes = probs[rows], found[rows]
+        # Few entries reach: they are listed, which costs less than going through every row.
+        place = np.flatnonzero(block >= thresholds - TOLERANCE)
+        row = place // block.shape[1]
+        classes[row] = place - row * block.shape[1]
+        several = row[1:][row[1:] == row[:-1]]
+        classes[several] = block.take(several, axis=0).argmax(axis=1)
     return found
 
 

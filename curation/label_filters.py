@@ -21,9 +21,9 @@ from curation.confident_joint import (
     calibrated_counts,
     confident_classes,
     confident_counts,
-    confident_thresholds,
     row_blocks,
     self_confidence,
+    thresholds_of,
 )
 
 LabelFilter = Literal[
@@ -58,12 +58,14 @@ class Evidence:
     @cached_property
     def predicted(self) -> NDArray[np.int64]:
         """(N,) most probable class; the given label where it comes within `TOLERANCE` of it."""
-        best = np.empty(len(self.labels), dtype=np.int64)
+        found = self.labels.astype(np.int64)
         for rows in row_blocks(*self.probs.shape):
-            block = self.probs[rows]
-            best[rows] = block.argmax(axis=1)
-        top = self_confidence(self.probs, best)
-        return np.where(self.own + TOLERANCE > top, self.labels, best)
+            block, limits = self.probs[rows], self.own[rows] + TOLERANCE
+            place = np.flatnonzero(block >= limits[:, None])
+            beaten = place // block.shape[1]
+            beaten = beaten[np.flatnonzero(np.diff(beaten, prepend=-1))]
+            found[rows][beaten] = block.take(beaten, axis=0).argmax(axis=1)
+        return found
 
     @cached_property
     def rivals(self) -> NDArray[np.int64]:
@@ -78,7 +80,7 @@ class Evidence:
     @cached_property
     def confident(self) -> NDArray[np.int64]:
         """(N,) class that each example confidently belongs to, or -1."""
-        return confident_classes(self.probs, confident_thresholds(self.probs, self.labels))
+        return confident_classes(self.probs, thresholds_of(self.own, self.labels, self.probs.shape[1]))
 
     @cached_property
     def prune_counts(self) -> NDArray[np.int64]:
@@ -133,14 +135,18 @@ def _prune_by_class(evidence: Evidence) -> Mask:
 
 def _prune_by_noise_rate(evidence: Evidence) -> Mask:
     suspects = np.zeros(len(evidence.labels), dtype=np.bool_)
+    # Of an array that is not contiguous, taking some rows would copy all of them, each time.
+    probs = np.ascontiguousarray(evidence.probs)
     for label, rows in enumerate(_rows_by_label(evidence)):
-        if len(rows) <= 1:
+        counts = evidence.prune_counts[label]
+        others = np.flatnonzero(counts)
+        others = others[others != label]
+        if len(rows) <= 1 or not len(others):
             continue
-        for other in np.flatnonzero(evidence.prune_counts[label]):
-            if other != label:
-                margins = evidence.own[rows] - evidence.probs[rows, other]
-                count = int(evidence.prune_counts[label, other])
-                suspects[rows[lowest(margins, evidence.id_ranks[rows], count)]] = True
+        own, id_ranks = evidence.own[rows], evidence.id_ranks[rows]
+        taken = probs.take(rows, axis=0)
+        for other in others:
+            suspects[rows[lowest(own - taken[:, other], id_ranks, int(counts[other]))]] = True
     return suspects & _contradicted(evidence)
 
 
@@ -215,5 +221,8 @@ def _contradicted(evidence: Evidence) -> Mask:
 
 
 def _rows_by_label(evidence: Evidence) -> list[NDArray[np.int64]]:
-    counts = np.bincount(evidence.labels, minlength=evidence.probs.shape[1])
-    return np.split(np.argsort(evidence.labels, kind="stable"), np.cumsum(counts)[:-1])
+    num_classes = evidence.probs.shape[1]
+    counts = np.bincount(evidence.labels, minlength=num_classes)
+    # Whole numbers of 16 bits are sorted in a time that grows with their number alone.
+    labels = evidence.labels.astype(np.min_scalar_type(num_classes))
+    return np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])

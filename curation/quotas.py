@@ -1,6 +1,6 @@
 """Quotas: how few and how many of each group a selection may hold, and why that may be impossible."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,8 +13,9 @@ from storage.values import Signals
 class Quotas:
     """Floors and ceilings over the groups that one or several signals form.
 
-    With several signals the groups are their crossings, written `2,0` for value 2 of the first
-    and 0 of the second. Shares are of a group's proportional part: budget * its size / N.
+    With several signals the groups are their crossings, written `cat,rare` by the names of the
+    values, where those are known, or `2,0` for value 2 of the first and 0 of the second. Shares are
+    of a group's proportional part: budget * its size / N.
     """
 
     over: tuple[str, ...]
@@ -24,9 +25,9 @@ class Quotas:
     ceiling: float | None = None
     """Largest share of its proportional part, at least 1; rounded up. None for no bound."""
     floors: Mapping[str, int] = field(default_factory=dict)
-    """Least number of examples for single groups, in place of `floor`."""
+    """Least number of examples for single groups by name, in place of `floor`."""
     ceilings: Mapping[str, int] = field(default_factory=dict)
-    """Largest number of examples for single groups, in place of `ceiling`."""
+    """Largest number of examples for single groups by name, in place of `ceiling`."""
 
     def __post_init__(self) -> None:
         if not self.over:
@@ -84,7 +85,7 @@ def bounds_for(quotas: Quotas | None, signals: Signals, budget: int) -> Bounds:
     """
     if quotas is None:
         return without_quotas(len(signals), budget)
-    names, groups = _groups(signals, quotas.over)
+    names, numbers, groups = _groups(signals, quotas.over)
     sizes = np.bincount(groups, minlength=len(names))
     parts = budget * sizes / max(1, len(signals))
     # Parts such as 0.8 * 5 may miss a whole number by a rounding error.
@@ -92,9 +93,11 @@ def bounds_for(quotas: Quotas | None, signals: Signals, budget: int) -> Bounds:
     upper = sizes.copy() if quotas.ceiling is None else np.ceil(quotas.ceiling * parts - 1e-9).astype(np.int64)
     for what, given, bounds in (("floors", quotas.floors, lower), ("ceilings", quotas.ceilings, upper)):
         for name, bound in given.items():
-            if name not in names:
-                raise ValueError(f"{what} name the group {name!r} of {_over(quotas)}; groups are {_listed(names)}")
-            bounds[names.index(name)] = bound
+            known = names if name in names else numbers
+            if known.count(name) != 1:
+                problem = "names several groups" if known.count(name) else "is no group"
+                raise ValueError(f"{what}: {name!r} {problem} of {_over(quotas)}; groups are {_listed(names)}")
+            bounds[known.index(name)] = bound
     problems = conflicts(names, sizes, lower, upper, budget)
     if problems:
         raise ValueError(f"quotas over {_over(quotas)} cannot be met: {'; '.join(problems)}")
@@ -157,7 +160,8 @@ def best_within(order: NDArray[np.int64], bounds: Bounds, budget: int) -> NDArra
     return order[chosen]
 
 
-def _groups(signals: Signals, over: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+def _groups(signals: Signals, over: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.int64]]:
+    """G names by what values are called, G names by their numbers, and the (N,) group of each example."""
     columns = []
     for name in over:
         column = np.asarray(signals[name])
@@ -171,8 +175,15 @@ def _groups(signals: Signals, over: Sequence[str]) -> tuple[tuple[str, ...], NDA
         values, codes = np.unique(column, return_inverse=True)
         groups = groups * len(values) + codes
     _, first, dense = np.unique(groups, return_index=True, return_inverse=True)
-    names = tuple(",".join(str(column[row]) for column in columns) for row in first)
-    return names, dense.astype(np.int64)
+    called = [_called(signals.categories.get(name, ())) for name in over]
+    names = tuple(",".join(of(int(one[row])) for of, one in zip(called, columns, strict=True)) for row in first)
+    numbers = tuple(",".join(str(column[row]) for column in columns) for row in first)
+    return names, numbers, dense.astype(np.int64)
+
+
+def _called(names: Sequence[str]) -> Callable[[int], str]:
+    """What a value is called: its number where it has no name."""
+    return lambda value: names[value] if 0 <= value < len(names) else str(value)
 
 
 def _over(quotas: Quotas) -> str:

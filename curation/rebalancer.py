@@ -139,6 +139,8 @@ class Rebalancer(ABC):
 
     revision: ClassVar[int] = 1
     """Raised whenever the method's choices change: stored results of older revisions are not reused."""
+    only_copies: ClassVar[bool] = False
+    """Whether it leaves rows out or repeats them and reads no feature, so that they may hold anything."""
 
     @abstractmethod
     def __call__(self, rows: TrainingRows, rng: np.random.Generator) -> Rebalanced:

@@ -20,6 +20,9 @@ class Selector(ABC):
     revision: ClassVar[int] = 1
     """Raised whenever the method's choices change: stored selections of older revisions are not reused."""
 
+    schedules: ClassVar[bool] = False
+    """Whether its selections carry a schedule, so that an epoch of training is by itself one scheduled pass."""
+
     @property
     def reads(self) -> tuple[str, ...]:
         """Names of the scores that this selector needs; none unless it says so."""

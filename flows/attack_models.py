@@ -15,9 +15,17 @@ from torch import nn
 
 from flows.step import Progress
 from learners.attacks import Threat
+from learners.auto_attack.ensemble import auto_attack
 from learners.evaluate import accuracy, predict_logits
 from learners.gradient_masking import masking_evidence, masking_warnings
-from learners.named_attacks import attack_metrics, attacked_logits, drawn_examples, gap_warnings, threat_around
+from learners.named_attacks import (
+    ENSEMBLE,
+    attack_metrics,
+    attacked_logits,
+    drawn_examples,
+    gap_warnings,
+    threat_around,
+)
 from learners.threads import computing_threads
 from storage.artifacts import Draft, Request
 from storage.dataset import Dataset
@@ -28,6 +36,9 @@ Epoch = Literal["last", "best"]
 
 PREFIX: Mapping[Epoch, str] = {"last": "", "best": "best_"}
 """What the names of tables and of meta begin with, by the epoch that they are of."""
+
+BROKEN_BY = " broken by"
+"""What follows AutoAttack's name where it is kept which of its parts broke each example."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,19 +91,21 @@ def attack_models(
     wanted = [(by_epoch["last"], name) for name in task.attacks]
     wanted += [(by_epoch["best"], name) for name in task.best_attacks]
     kept, card = store.checkpoints.load(draft.request.id) or ({}, {})
+    draft.earlier_seconds = float(card.get("seconds", 0.0))
     total = len(wanted) + task.masking
     for done, (model, name) in enumerate(wanted, start=1):
         place = f"{model.number}/{name}"
         if place not in kept:
-            kept[place] = task.logits(model, name)
-            store.checkpoints.save(draft.request.id, kept, card)
+            kept |= task.found(model, name, place)
+            store.checkpoints.save(draft.request.id, kept, {"seconds": draft.seconds})
         left = f"{name} leaves {100 * accuracy(kept[place], task.labels):.1f} %"
         yield Progress(done=done, total=total, unit="attacks", note=left)
     found = {(model.epoch, name): kept[f"{model.number}/{name}"] for model, name in wanted}
     _fill(draft, task, models, found)
     if task.masking:
         model = by_epoch.get("last", models[0])
-        draft.meta["warnings"] += [f"{one} ({model.epoch} epoch)" for one in task.masking_signs(model)]
+        broken_by = kept.get(f"{model.number}/{ENSEMBLE}{BROKEN_BY}")
+        draft.meta["warnings"] += [f"{one} ({model.epoch} epoch)" for one in task.masking_signs(model, broken_by)]
         yield Progress(done=total, total=total, unit="attacks", note="signs of gradient masking")
 
 
@@ -126,20 +139,25 @@ class _Task:
             seed=seed,
         )
 
-    def logits(self, model: EvaluatedModel, name: str) -> Array:
-        """(N, K) where the attack left each label worst."""
+    def found(self, model: EvaluatedModel, name: str, place: str) -> dict[str, Array]:
+        """(N, K) logits where the attack left each label worst; of AutoAttack also which of its parts broke each."""
         with computing_threads(model.threads):
-            return attacked_logits(name, model.networks, self.examples, self.threat, seed=self.seed)
+            if name != ENSEMBLE:
+                logits = attacked_logits(name, model.networks, self.examples, self.threat, seed=self.seed)
+                return {place: logits}
+            result = auto_attack(model.networks, self.examples, self.threat, seed=self.seed)
+            return {place: result.logits, f"{place}{BROKEN_BY}": result.broken_by}
 
     def clean_accuracy(self, model: EvaluatedModel) -> float:
         """Accuracy on the attacked examples without an attack."""
         with computing_threads(model.threads):
             return accuracy(predict_logits(model.networks, self.examples), self.labels)
 
-    def masking_signs(self, model: EvaluatedModel) -> tuple[str, ...]:
-        """What is suspicious, as sentences."""
+    def masking_signs(self, model: EvaluatedModel, broken_by: Array | None) -> tuple[str, ...]:
+        """What is suspicious, as sentences; AutoAttack is not run again where it is known what it broke."""
         with computing_threads(model.threads):
-            return masking_warnings(masking_evidence(model.networks, self.examples, self.threat, seed=self.seed))
+            evidence = masking_evidence(model.networks, self.examples, self.threat, seed=self.seed, broken_by=broken_by)
+        return masking_warnings(evidence)
 
 
 def _fill(

@@ -1,4 +1,4 @@
-"""The command line: `tamis run train serve ingest sql why diff reproduce show methods`, and commands of other modules.
+"""The command line: `tamis run serve ingest sql why diff reproduce show methods`, and commands of other modules.
 
 Each command imports what it needs when it runs, so that `tamis --help` answers at once.
 """
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from flows.command_options import QueryCommand, led_by_one, store_option
+from flows.check_command import check
+from flows.command_options import QueryCommand, led_by_one, set_option, store_option
 from flows.export_command import export
 from flows.model_commands import COMMANDS as MODEL_COMMANDS
 from flows.signal_commands import ingest_signals
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from storage.store import Store
 
 EPILOG = "Start with `tamis run digits`. Every command explains itself with --help."
-
-set_option = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe's key, such as training.epochs=5."
-)
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -47,24 +44,29 @@ def tamis() -> None:
     show_default=True,
     help="Steps at a time, each in a process of its own with its share of the cores; above 1 without Prefect.",
 )
+@click.option("--dry-run", is_flag=True, help="Only count what the selection would keep, of what the store has.")
 @led_by_one
-def run(recipe: str, root: str, overrides: tuple[str, ...], no_prefect: bool, processes: int) -> None:
+def run(recipe: str, root: str, overrides: tuple[str, ...], no_prefect: bool, processes: int, dry_run: bool) -> None:
     """Run a RECIPE (a .toml file or a bundled name) from source to comparison.
 
     Only what the store does not have yet is computed; interrupted runs carry on. A training under way is saved every
     20 seconds, or after as many minutes as TAMIS_CHECKPOINT_MINUTES says.
     """
-    from rich.console import Console
-
     from flows.config import load_recipe
+    from flows.report.plain_console import PlainConsole
     from flows.report.terminal import print_contract, print_report
     from storage.store import Store
 
     chosen = load_recipe(recipe, overrides)
+    if dry_run:
+        from flows.dry_run import foreseen, print_dry_run
+
+        print_dry_run(foreseen(Store.open(root), chosen), PlainConsole())
+        return
     store = Store.create(root)
     outcome = _run(store, chosen, no_prefect, processes)
-    console = Console()
-    subset = str(store.version("subset", chosen.selection.subset)) if chosen.selection else None
+    console = PlainConsole()
+    subset = str(store.version("subset", chosen.subset)) if chosen.subset else None
     print_report(store.record(outcome.report).meta, subset, console)
     print_contract(store, outcome.report, console)
     if outcome.computed:
@@ -72,36 +74,6 @@ def run(recipe: str, root: str, overrides: tuple[str, ...], no_prefect: bool, pr
     else:
         console.print(f"Nothing to compute: all {outcome.reused} artifacts were there already; the store is {root}.")
     _print_next(console.print, store, chosen)
-
-
-@tamis.command(short_help="Train a learner on a published subset.")
-@click.option("--subset", "reference", required=True, help="Subset to train on, such as digits-clean@1.")
-@click.option("--learner", required=True, help="A learner of the subset's recipe, or a method's name.")
-@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings, one per seed.")
-@click.option("--name", help="Name of the model that is published; by default SUBSET-LEARNER.")
-@store_option
-@set_option
-@led_by_one
-def train(reference: str, learner: str, seeds: int, name: str | None, root: str, overrides: tuple[str, ...]) -> None:
-    """Train a learner on a published subset, evaluate it on the test split, and publish the model.
-
-    Of several seeds the first one's model is published, whatever the test results say. A training under way is saved
-    every 20 seconds, or after as many minutes as TAMIS_CHECKPOINT_MINUTES says; run the same command again to carry on.
-    """
-    from rich.console import Console
-
-    from flows.publish_model import model_step
-    from flows.report.terminal import print_rows, progress_bars
-    from flows.train_on_subset import plan_training, training_rows
-    from storage.store import Store
-
-    store = Store.open(root)
-    steps = plan_training(store, reference, learner, seeds, overrides)
-    subset = store.version("subset", reference).name
-    model = model_step(subset, learner, steps[0].id, steps[1].id, name=name)
-    _perform(store, [*steps, model], progress_bars)
-    print_rows(f"{learner} on {reference}", training_rows(store, steps), Console())
-    click.echo(f"The first seed's model is {store.version('model', name or f'{subset}-{learner}')}.")
 
 
 @tamis.command(short_help="Keep running a recipe on a schedule.")
@@ -215,16 +187,15 @@ def sql(
 @store_option
 def why(example_id: str, shape: str, output: str | None, root: str) -> None:
     """Say what is known of EXAMPLE_ID (such as digits:17): its scores, and why each subset kept or dropped it."""
-    from rich.console import Console
-
     from flows.report.answers import write_answer
     from flows.report.explained import print_why
+    from flows.report.plain_console import PlainConsole
     from storage.store import Store
 
     store = Store.open(root)
     facts = store.why(example_id)
     if shape == "table" and output is None:
-        print_why(example_id, facts, Console())
+        print_why(example_id, facts, PlainConsole())
     else:
         write_answer([facts], shape, output, avoid=store.root)
 
@@ -238,16 +209,15 @@ def why(example_id: str, shape: str, output: str | None, root: str) -> None:
 @store_option
 def diff(first: str, second: str, rows: int, shape: str, output: str | None, root: str) -> None:
     """Say what moved from version FIRST to version SECOND of a subset or data set, and because of what."""
-    from rich.console import Console
-
     from flows.report.answers import write_answer
     from flows.report.explained import print_diff
+    from flows.report.plain_console import PlainConsole
     from storage.store import Store
 
     store = Store.open(root)
     found = store.diff(first, second)
     if shape == "table" and output is None:
-        print_diff(found, rows, Console())
+        print_diff(found, rows, PlainConsole())
     else:
         write_answer([found.rows], shape, output, avoid=store.root)
 
@@ -287,12 +257,14 @@ def reproduce(reference: str, kind: str | None, locations: tuple[str, ...], root
 @store_option
 def show(what: str | None, with_recipe: bool, root: str) -> None:
     """List names and versions; or WHAT: a name, a version (name@3), or an example's id (name:key)."""
-    from rich.console import Console
-
+    from flows.report.plain_console import PlainConsole
     from flows.report.shown import print_example, print_names, print_version
     from storage.store import Store
+    from storage.versions import KINDS
 
-    store, console = Store.open(root), Console()
+    store, console = Store.open(root), PlainConsole()
+    if with_recipe and (what is None or ":" in what or any(what in store.names(kind) for kind in KINDS)):
+        raise click.UsageError("--recipe has an effect on a version alone, such as digits-clean@1")
     if what is None:
         print_names(store, console)
     elif ":" in what:
@@ -301,21 +273,20 @@ def show(what: str | None, with_recipe: bool, root: str) -> None:
         print_version(store, what, console, recipe=with_recipe)
 
 
-@tamis.command(short_help="List scorers, selectors, learners and models.")
+@tamis.command(short_help="List the methods that recipes name.")
 @click.argument("name", required=False)
 def methods(name: str | None) -> None:
-    """List scorers, selectors, learners and models; or one method's settings and source."""
-    from rich.console import Console
-
+    """List the methods that recipes name, by kind; or one method's settings and source."""
     from flows.report.described import print_method, print_methods
+    from flows.report.plain_console import PlainConsole
 
     if name is None:
-        print_methods(Console())
+        print_methods(PlainConsole())
     else:
-        print_method(name, Console())
+        print_method(name, PlainConsole())
 
 
-for command in (*COMMANDS, *MODEL_COMMANDS, ingest_signals, export):
+for command in (*COMMANDS, *MODEL_COMMANDS, check, ingest_signals, export):
     tamis.add_command(command)
 
 
@@ -367,15 +338,6 @@ def _run(store: "Store", recipe: "Recipe", no_prefect: bool, processes: int) -> 
         return run_as_flow(store, recipe, bars)
 
 
-def _perform(store: "Store", steps: Sequence[Any], progress_bars: Callable[..., Any]) -> None:
-    from flows.step import is_done, run_step
-
-    pending = [step for step in steps if not is_done(store, step)]
-    with progress_bars(len(pending)) as bars:
-        for step in pending:
-            run_step(store, step, None, bars)
-
-
 def _for_shell(text: str) -> str:
     """A text as one shell word: in double quotes where that changes nothing in it."""
     import shlex
@@ -398,10 +360,11 @@ def _print_next(say: Callable[..., None], store: "Store", recipe: "Recipe") -> N
         name, config = list(recipe.scorers.items())[-1]
         score, data = (one if one.isidentifier() else quoted_name(one) for one in (name, recipe.name))
         order = "ASC" if resolve.method_class("scorer", config.method).high_means == "clean" else "DESC"
-        query = f"SELECT example_id, label, {score} FROM scored.{data} ORDER BY {score} {order} NULLS LAST LIMIT 5"
+        labelled = "label, " if store.dataset(recipe.name).schema.classes else ""
+        query = f"SELECT example_id, {labelled}{score} FROM scored.{data} ORDER BY {score} {order} NULLS LAST LIMIT 5"
         lines.insert(0, f"{command} sql {_for_shell(query)}{where}")
-    if recipe.selection is not None:
-        subset = store.version("subset", recipe.selection.subset)
+    if recipe.subset is not None:
+        subset = store.version("subset", recipe.subset)
         lines[-1] = f"{command} show {subset}{where}"
         if recipe.learners:
             lines.append(f"{command} train --subset {subset} --learner {list(recipe.learners)[-1]}{where}")

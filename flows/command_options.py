@@ -19,6 +19,10 @@ store_option = click.option(
     help="Directory or URL (s3://bucket/prefix) of the store; also TAMIS_STORE.",
 )
 
+set_option = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe's key, such as training.epochs=5."
+)
+
 
 def led_by_one(command: Callable[..., None]) -> Callable[..., None]:
     """The command as it is; under torchrun, on rank 0 alone, with all ranks in each training that it comes to."""

@@ -118,12 +118,14 @@ def _class_counts(store: Store, request: Request, dataset: Dataset) -> list[Row]
         return []
     selection = store.selection(request.inputs["selection"])
     changed = _relabelled(selection, labels)
+    made = selection.synthetic
     return [
         {
             "class": name,
             "kept": int((selection.kept & (labels == place)).sum()),
             "dropped": int((~selection.kept & (labels == place)).sum()),
             "relabelled": int((changed & (labels == place)).sum()),
+            **({} if made is None else {"synthetic": int((made.labels == place).sum())}),
         }
         for place, name in enumerate(dataset.schema.classes)
     ]

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import msgspec
 
+from curation.label_actions import LabelAction
 from flows.evaluation_config import EvaluationConfig
 from storage.contract import Contract
 from storage.errors import NotFoundError
@@ -30,7 +31,7 @@ Settings = Mapping[str, Any]
 
 SCORE_SUFFIXES = (
     *("se", "flagged", "suggested_label", "confidence", "never_learnt", "last"),
-    *("keeper", "similarity", "frozen"),
+    *("keeper", "similarity", "frozen", "rank", "target"),
 )
 """What follows a score's name in its further columns of `scored.*`."""
 
@@ -79,6 +80,9 @@ class ScorerConfig:
     signals: str | None = None
     """Name of the learner whose training recorded the signals, or of a section `[signals.<name>]`; none for a scorer
     that reads another score."""
+    targets: str | None = None
+    """A data set of the store, such as `benchmarks@1`, whose training split shows what to look for, each group being
+    a benchmark; examined as the signals are."""
     new_rows: Literal["rerun", "frozen"] = "rerun"
     """When rows were appended: `rerun` makes every value as if all rows had been there from the start; `frozen`
     keeps the scores of an earlier version and scores new rows by the models stored with it, marked as such."""
@@ -96,6 +100,26 @@ class SelectionConfig:
     """File name of a selector in `curation/selectors/`."""
     signals: str | None = None
     """Name of a section `[signals.<name>]`, for selectors that read arrays such as embeddings."""
+    where: str | None = None
+    """An SQL condition over the columns of `scored.<data set>`, such as `el2n < 0.9 AND language = 'en'`: examples that
+    do not fulfil it are dropped before the rule chooses."""
+    flagged: LabelAction | None = None
+    """`[selection.flagged]`: what becomes of examples that a noise score flags, before the rule chooses."""
+    steps: Literal["equal", "own"] | None = None
+    """Steps of an epoch of training on the subset: `equal` to those on everything, or its `own`, one pass over it. None
+    is `own` for a rule with a schedule, such as rs2, and `equal` for every other."""
+    settings: Settings = field(default_factory=dict)
+    """The method's own settings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RebalanceConfig:
+    """`[rebalance]`: how the classes of what the selection keeps are evened out, and the subset's name."""
+
+    subset: str
+    """Name under which the rebalanced rows are published; another one than the selection's."""
+    method: str
+    """File name of a rebalancer in `curation/rebalance/`."""
     settings: Settings = field(default_factory=dict)
     """The method's own settings."""
 
@@ -146,6 +170,8 @@ class Recipe:
     signals: Mapping[str, SignalsConfig] = field(default_factory=dict)
     scorers: Mapping[str, ScorerConfig] = field(default_factory=dict)
     selection: SelectionConfig | None = None
+    rebalance: RebalanceConfig | None = None
+    """What evens out the classes of what the selection keeps, or of everything where there is none."""
     arms: tuple[ArmConfig, ...] = ()
     evaluation: EvaluationConfig = EvaluationConfig()
 
@@ -153,6 +179,12 @@ class Recipe:
         check_name(self.name)
         if self.selection is not None:
             check_name(self.selection.subset)
+        if self.rebalance is not None:
+            check_name(self.rebalance.subset)
+        if self.selection and self.rebalance and self.selection.subset == self.rebalance.subset:
+            raise ValueError(
+                f"rebalance.subset must differ from selection.subset, and both are {self.rebalance.subset!r}"
+            )
         if self.seeds < 1:
             raise ValueError(f"seeds must be at least 1, got {self.seeds}")
         if self.limit is not None and self.limit < 1:
@@ -163,6 +195,8 @@ class Recipe:
             raise ValueError(
                 f"the learners {', '.join(self.learners)} need labels; name the label column in columns.label"
             )
+        if self.source is not None and self.columns.label is None and self.rebalance is not None:
+            raise ValueError("[rebalance] evens out classes; name the label column in columns.label")
         if self.arms and self.source is not None and self.columns.split is None and self.splits.test == 0:
             raise ValueError("the arms are evaluated on the test split, but splits.test is 0; give it a share")
         drawn = self.source is not None and self.columns.split is None
@@ -185,8 +219,8 @@ class Recipe:
         for arm in self.arms:
             if arm.learner not in self.learners:
                 raise ValueError(f"an arm names the learner {arm.learner!r}; the recipe has {', '.join(self.learners)}")
-            if arm.data == "subset" and self.selection is None:
-                raise ValueError(f"the arm {arm.title!r} needs a [selection]")
+            if arm.data == "subset" and self.subset is None:
+                raise ValueError(f"the arm {arm.title!r} needs a [selection] or a [rebalance]")
 
     def _check_origin(self) -> None:
         """Refuse a recipe with two origins or none, and settings that would have no effect."""
@@ -200,13 +234,19 @@ class Recipe:
         if self.learners and self.model is None:
             raise ValueError("learners need a [model]; name its method and settings")
 
+    @property
+    def subset(self) -> str | None:
+        """Name of the subset that arms train on: the rebalanced one, else the selection's; None without either."""
+        last = self.rebalance or self.selection
+        return None if last is None else last.subset
+
     def to_json(self) -> dict[str, Any]:
         """The recipe as JSON values, every default written out."""
         plain: dict[str, Any] = msgspec.to_builtins(self)
         return plain
 
 
-_METHOD_SECTIONS = (LearnerConfig, SignalsConfig, ScorerConfig, SelectionConfig)
+_METHOD_SECTIONS = (LearnerConfig, SignalsConfig, ScorerConfig, SelectionConfig, RebalanceConfig)
 
 
 def load_recipe(reference: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -13,9 +13,11 @@ import polars as pl
 from flows import resolve
 from flows.attack_models import PREFIX, Epoch, EvaluatedModel, attack_models, outcomes
 from flows.config import build
+from flows.embed_examples import COLUMN
 from flows.evaluation_config import EvaluationConfig
 from flows.plan_training import EVALUATION_REVISION
 from flows.predict_rows import features_of
+from flows.publish_model import embedding_of
 from flows.seeding import derived_seed
 from flows.step import Progress, Step
 from learners.attacks import Threat
@@ -27,6 +29,9 @@ from storage.artifacts import Request
 from storage.dataset import Dataset
 from storage.schemas import Feature
 from storage.store import Store
+
+_NOT_COMPARED = ("column", "batch_size")
+"""Settings of an embedding that change no vector: the name of the text column, and texts at a time."""
 
 
 def evaluation_step(
@@ -44,12 +49,14 @@ def evaluation_step(
 
     Raises:
         NotFoundError: there is no such model or data set, or the model has no best epoch.
-        ValueError: the data set lacks features, has classes that the model does not know, or has no label in the split.
+        ValueError: the data set lacks features, has embeddings of another kind, has classes that the model does not
+            know, or has no label in the split.
     """
     version = store.version("model", reference)
     dataset = store.dataset(data)
     _, card = store.model(str(version), epoch)
     seen = seen_by(dataset, card, data)
+    _check_embedding(store, dataset, card, data)
     if not len(seen.index(split)):
         raise ValueError(f"{data} has no examples in the {split} split; see [splits]")
     settings: dict[str, Any] = {"split": split, "epoch": epoch, "evaluation_revision": EVALUATION_REVISION}
@@ -78,6 +85,8 @@ def seen_by(dataset: Dataset, card: Mapping[str, Any], called: str) -> Dataset:
     if missing:
         others = [name for name in theirs if all(one.name != name for one in features)]
         besides = f"; it has {', '.join(others)} besides" if others else ""
+        if COLUMN in missing and card.get("embedding"):
+            besides += f"; embed its texts by a recipe's [embedding], method {card['embedding']['method']!r}"
         raise ValueError(f"{called} lacks the features {', '.join(missing)}, which the model reads{besides}")
     for one in features:
         found = theirs[one.name]
@@ -92,6 +101,21 @@ def seen_by(dataset: Dataset, card: Mapping[str, Any], called: str) -> Dataset:
             f"{', '.join(card['classes'])}"
         )
     return dataset.read_as(features, tuple(card["classes"]))
+
+
+def _check_embedding(store: Store, dataset: Dataset, card: Mapping[str, Any], called: str) -> None:
+    """Refuse vectors that another embedding made of the texts than the one that the model learnt from."""
+    made = embedding_of(store, dataset)
+    if made is None or COLUMN not in [one.name for one in features_of(card)]:
+        return
+    read = card.get("embedding") or {}
+    differing = [name for name in {**made, **read} if name not in _NOT_COMPARED and made.get(name) != read.get(name)]
+    if differing:
+        theirs, ours = (", ".join(f"{name} {one.get(name)!r}" for name in differing) for one in (made, read))
+        raise ValueError(
+            f"the embeddings of {called} were made with {theirs}, and the model reads "
+            f"{f'those with {ours}' if read else 'vectors that no recipe made'}; embed its texts as the model's were"
+        )
 
 
 def perform(store: Store, step: Step) -> Iterator[Progress]:

@@ -35,6 +35,8 @@ class EvaluationConfig:
                 raise ValueError(f"{key} must name each attack once, got {', '.join(names)}")
         if self.attacked != "all" and self.attacked < 1:
             raise ValueError(f"attacked must be at least 1, or 'all', got {self.attacked}")
+        if self.threat.get("epsilon") == 0:
+            raise ValueError("threat.epsilon must be above 0 for an evaluation under attack, got 0")
         given = {"attacked": self.attacked != ATTACKED, "masking": self.masking, "threat": bool(self.threat)}
         unused = [key for key, is_given in given.items() if is_given]
         if unused and not (self.attacks or self.best_attacks):

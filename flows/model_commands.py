@@ -1,10 +1,10 @@
-"""Commands about stored models: `tamis evaluate predict`."""
+"""Commands that train, evaluate and use models: `tamis train evaluate predict`."""
 
 from typing import TYPE_CHECKING
 
 import click
 
-from flows.command_options import store_option
+from flows.command_options import led_by_one, set_option, store_option
 
 if TYPE_CHECKING:
     from flows.predict_rows import Epoch, Predictions
@@ -19,6 +19,40 @@ epoch_option = click.option(
     show_default=True,
     help="Weights of the last epoch, or of the best on the validation split.",
 )
+
+
+@click.command(short_help="Train a learner on a published subset.")
+@click.option("--subset", "reference", required=True, help="Subset to train on, such as digits-clean@1.")
+@click.option("--learner", required=True, help="A learner of the subset's recipe, or a method's name.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Trainings, one per seed.")
+@click.option("--name", help="Name of the model that is published; by default SUBSET-LEARNER.")
+@store_option
+@set_option
+@led_by_one
+def train(reference: str, learner: str, seeds: int, name: str | None, root: str, overrides: tuple[str, ...]) -> None:
+    """Train a learner on a published subset, evaluate it on the test split, and publish the model.
+
+    Of several seeds the first one's model is published, whatever the test results say. A training under way is saved
+    every 20 seconds, or after as many minutes as TAMIS_CHECKPOINT_MINUTES says; run the same command again to carry on.
+    """
+    from flows.publish_model import check_free, model_step
+    from flows.report.plain_console import PlainConsole
+    from flows.report.terminal import print_rows, progress_bars
+    from flows.step import is_done, run_step
+    from flows.train_on_subset import plan_training, training_rows
+    from storage.store import Store
+
+    store = Store.open(root)
+    steps = plan_training(store, reference, learner, seeds, overrides)
+    subset = store.version("subset", reference).name
+    model = model_step(subset, learner, steps[0].id, steps[1].id, name=name)
+    check_free(store, model)
+    pending = [step for step in (*steps, model) if not is_done(store, step)]
+    with progress_bars(len(pending)) as bars:
+        for step in pending:
+            run_step(store, step, None, bars)
+    print_rows(f"{learner} on {reference}", training_rows(store, steps), PlainConsole())
+    click.echo(f"The first seed's model is {store.version('model', name or f'{subset}-{learner}')}.")
 
 
 @click.command(short_help="Predict the rows of a file with a stored model.")
@@ -79,16 +113,16 @@ def _check_apart(source: "Source", output: str) -> None:
 def _print_first(found: "Predictions") -> None:
     """The first rows, and how many rows each class has; all are read, few are kept."""
     import polars as pl
-    from rich.console import Console
 
     from flows.report.answers import print_table
+    from flows.report.plain_console import PlainConsole
     from flows.report.terminal import print_rows
 
     first: list[pl.DataFrame] = []
     for part in found.parts:
         if sum(map(len, first)) < _FIRST_ROWS:
             first.append(part.head(_FIRST_ROWS))
-    console, rows = Console(), pl.concat(first).head(_FIRST_ROWS)
+    console, rows = PlainConsole(), pl.concat(first).head(_FIRST_ROWS)
     print_table(rows if rows["problem"].null_count() < len(rows) else rows.drop("problem"), console, _FIRST_ROWS)
     if found.rows > len(rows):
         console.print(f"{found.rows - len(rows)} more rows; --output FILE gives all {found.rows}", highlight=False)
@@ -122,9 +156,8 @@ def evaluate(
     The data set needs the features that the model reads, and may have no class that it does not know. What was
     evaluated before is not computed again.
     """
-    from rich.console import Console
-
     from flows.evaluate_model import evaluation_metrics, evaluation_step
+    from flows.report.plain_console import PlainConsole
     from flows.report.tables import metric_rows
     from flows.report.terminal import print_rows, progress_bars
     from flows.step import is_done, run_step
@@ -139,12 +172,12 @@ def evaluate(
     if not is_done(store, step):
         with progress_bars(1) as show:
             run_step(store, step, None, show)
-    meta, console = store.record(step.id).meta, Console()
+    meta, console = store.record(step.id).meta, PlainConsole()
     title = f"{store.version('model', reference)} on the {split} split of {data}, {meta['examples']} examples"
     print_rows(title, metric_rows({f"{epoch} epoch": evaluation_metrics(meta, epoch)}), console)
     for sentence in meta["warnings"]:
         console.print(f"Warning: {sentence}.", highlight=False)
 
 
-COMMANDS = (evaluate, predict)
+COMMANDS = (train, evaluate, predict)
 """What `tamis` takes over."""

@@ -8,8 +8,9 @@ from flows import resolve
 from flows.config import ArmConfig, Recipe, check_beside_metadata, check_score_names
 from flows.embed_examples import embedding_request
 from flows.ingest_examples import source_hints, source_settings
-from flows.plan_columns import newest_columns, outdated_text
-from flows.plan_scores import ScorePlan, check_readable, section_ids, section_steps
+from flows.plan_columns import newest_columns
+from flows.plan_scores import ScorePlan, check_readable, section_steps
+from flows.plan_selection import selection_request
 from flows.plan_training import evaluation_request, training_request
 from flows.publish_model import model_step
 from flows.revisions import outdated
@@ -149,36 +150,30 @@ class _Planner:
         recipe, config = self.recipe, self.recipe.selection
         if config is None:
             return None
-        given = {"method": config.method, **config.settings}
-        selector = resolve.method("selector", given, "selection")
-        settings, revision = resolve.described("selector", given, "selection")
-        inputs = {"dataset": dataset}
-        for name in selector.reads:
-            if name not in columns:
-                raise ValueError(
-                    f"selection reads the score {name!r}; the recipe's scorers are {', '.join(columns) or 'none'}"
-                    f"{outdated_text(self.store, recipe.name, dataset, name)}"
-                )
-            inputs[f"score.{name}"] = columns[name]
-        asked: dict[str, Any] = {"selector": settings}
         if config.signals is not None:
-            inputs["signals.000"] = next(section_ids(recipe, self.store, config.signals, dataset))
             for step in section_steps(recipe, config.signals, dataset):
                 self.add(step.module, step.title, step.request)
-            names = recipe.signals[config.signals].names
-            asked |= {"names": dict(names)} if names else {}
+        request = selection_request(recipe, config, self.store, dataset, columns)
+        return self.add("select_examples", f"select {config.subset}", request, publish=("subset", config.subset))
+
+    def rebalanced(self, dataset: str, selection: str | None) -> str | None:
+        """What the selection keeps, or everything, with its classes evened out; the selection itself without that."""
+        config = self.recipe.rebalance
+        if config is None:
+            return selection
+        settings, revision = resolve.described("rebalancer", {"method": config.method, **config.settings}, "rebalance")
         request = Request(
             kind="selection",
-            settings=asked,
-            inputs=inputs,
-            seed=derived_seed(recipe.seed, "selection"),
+            settings={"rebalancer": settings},
+            inputs={"dataset": dataset, **({"selection": selection} if selection else {})},
+            seed=derived_seed(self.recipe.seed, "rebalance"),
             revision=revision,
         )
-        return self.add("select_examples", f"select {config.subset}", request, publish=("subset", config.subset))
+        return self.add("rebalance_examples", f"rebalance {config.subset}", request, publish=("subset", config.subset))
 
     def model(self, arm: ArmConfig, training: str, evaluation: str) -> None:
         """Publish the first seed's model of an arm."""
-        subset = self.recipe.selection.subset if self.recipe.selection and arm.data == "subset" else None
+        subset = self.recipe.subset if arm.data == "subset" else None
         step = model_step(subset or self.recipe.name, arm.learner, training, evaluation)
         if any(one.publish == step.publish and one.id != step.id for one in self.steps):
             raise ValueError(
@@ -208,7 +203,7 @@ class _Planner:
         settings = {
             "name": recipe.name,
             "arms": [{"learner": arm.learner, "data": arm.data, "title": arm.title} for arm in recipe.arms],
-            "subset": recipe.selection.subset if recipe.selection else None,
+            "subset": recipe.subset,
             "scorers": {name: config.signals for name, config in recipe.scorers.items()},
         }
         return self.add("compare_subsets", "compare", Request(kind="report", settings=settings, inputs=inputs))
@@ -227,7 +222,7 @@ def plan_run(recipe: Recipe, store: Store) -> Plan:
     check_readable(recipe, store)
     dataset = planner.dataset()
     columns, shown = planner.scores(dataset)
-    selection = planner.selection(dataset, shown)
+    selection = planner.rebalanced(dataset, planner.selection(dataset, shown))
     planner.report(dataset, columns, selection)
     return Plan(recipe=recipe, steps=tuple(planner.steps), grown=planner.grown)
 

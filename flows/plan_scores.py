@@ -62,6 +62,8 @@ class ScorePlan:
                     yield Step(title=title, module="train_learner", request=self._training(dataset, replicate))
         else:
             yield from section_steps(self.recipe, self.config.signals, dataset)
+            if self.config.targets is not None:
+                yield from section_steps(self.recipe, self.config.signals, request.inputs["targets"])
 
     def _request(self, dataset: str, signals: Mapping[str, str], earlier: str | None = None) -> Request:
         described = {"method": self.config.method, **self.config.settings}
@@ -72,10 +74,20 @@ class ScorePlan:
         read = {name: names[name] for name in self.scorer.reads if name in names}
         if read:
             asked["names"] = read
-        inputs = {"dataset": dataset, **signals}
+        inputs = {"dataset": dataset, **signals, **self._targets()}
         if earlier is not None:
             asked["new_rows"], inputs["earlier"] = "frozen", earlier
         return Request(kind="scores", settings=asked, inputs=inputs, revision=revision)
+
+    def _targets(self) -> dict[str, str]:
+        """Ids of the data set that shows what to look for, and of its signals."""
+        if self.config.targets is None:
+            return {}
+        targets = self.store.version("dataset", self.config.targets).artifact
+        return {
+            "targets": targets,
+            "target_signals": examined_request(self.recipe, self.config.signals or "", targets).id,
+        }
 
     def _signals(self, dataset: str) -> Iterator[dict[str, str]]:
         """Ids of what the scores of a data set are computed from; of given signals, then of those they extend."""
@@ -149,6 +161,7 @@ def check_readable(recipe: Recipe, store: Store) -> None:
     for name, config in recipe.scorers.items():
         scorer = scorer_of(name, config)
         needed = [signal for signal in scorer.reads if signal not in LABELS]
+        _check_targets(recipe, store, name, config, scorer)
         if ("score" in needed) != (config.signals is None):
             reads = "another score, so signals have no effect" if "score" in needed else f"signals {', '.join(needed)}"
             raise ValueError(f"scorers.{name} reads {reads}; see scorers.{name}.signals")
@@ -162,6 +175,23 @@ def check_readable(recipe: Recipe, store: Store) -> None:
             _check_section(recipe, store, name, config, needed)
         if config.new_rows == "frozen":
             _check_frozen(recipe, name, config, scorer)
+
+
+def _check_targets(recipe: Recipe, store: Store, name: str, config: ScorerConfig, scorer: Scorer) -> None:
+    if ("benchmark" in scorer.reads) != (config.targets is not None):
+        needs = "needs targets; name a data set of the store" if config.targets is None else "reads no targets"
+        raise ValueError(f"scorers.{name} ({config.method}) {needs}; see scorers.{name}.targets")
+    if config.targets is None:
+        return
+    section = recipe.signals.get(config.signals or "")
+    if section is None or section.method is None:
+        raise ValueError(
+            f"scorers.{name}.targets: targets are examined as the examples are, so scorers.{name}.signals must name a "
+            "section of [signals] that has a method"
+        )
+    version = store.version("dataset", config.targets)
+    if version.name == recipe.name:
+        raise ValueError(f"scorers.{name}.targets is {version}, the data set that is scored; name another one")
 
 
 def _check_recorded(recipe: Recipe, name: str, config: ScorerConfig, scorer: Scorer, needed: list[str]) -> None:

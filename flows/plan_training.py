@@ -33,6 +33,7 @@ def training_request(
         attack_of(resolve.method("learner", {"method": config.method, **config.settings}, where))
     record = {} if selection else {name: list(_epochs(when, training.epochs)) for name, when in config.record.items()}
     inputs = {"dataset": dataset, **({"selection": selection} if selection else {})}
+    own = {"steps": "own"} if selection and _takes_own_steps(recipe, training) else {}
     return Request(
         kind="training",
         settings={
@@ -42,11 +43,32 @@ def training_request(
             "record": record,
             "keeps": ["last", "best"],
             **raised,
+            **own,
         },
         inputs=inputs,
         seed=derived_seed(recipe.seed, "training", replicate),
         revision=revision,
     )
+
+
+def _takes_own_steps(recipe: Recipe, training: "Training") -> bool:
+    """Whether an epoch on the recipe's subset is a pass over it, not as long as one on everything.
+
+    Raises:
+        ValueError: the recipe asks for that and sets the steps of every epoch.
+    """
+    config = recipe.selection
+    if config is None:
+        return False
+    by_rule = "own" if resolve.method_class("selector", config.method).schedules else "equal"
+    if (config.steps or by_rule) != "own":
+        return False
+    if config.steps == "own" and training.steps_per_epoch is not None:
+        raise ValueError(
+            f'selection.steps = "own" has no effect with training.steps_per_epoch = {training.steps_per_epoch}; leave '
+            "one of them out"
+        )
+    return True
 
 
 def _asked(training: "Training") -> dict[str, Any]:

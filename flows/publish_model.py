@@ -29,7 +29,7 @@ def model_step(subject: str, learner: str, training: str, evaluation: str, *, na
     Raises:
         ValueError: that cannot be a name.
     """
-    name = name or f"{subject}-{learner}"
+    name = f"{subject}-{learner}" if name is None else name
     try:
         check_name(name)
     except ValueError as error:
@@ -41,6 +41,19 @@ def model_step(subject: str, learner: str, training: str, evaluation: str, *, na
         publish=("model", name),
         hints={"subject": subject},
     )
+
+
+def check_free(store: Store, step: Step) -> None:
+    """Refuse, before there is any work, a name under which the step could not publish.
+
+    Raises:
+        ValueError: the name is a tag of a model.
+    """
+    assert step.publish is not None
+    kind, name = step.publish
+    tag = next((one for one in store.tags(kind) if one.tag == name), None)
+    if tag is not None:
+        raise ValueError(f"{name!r} is a tag, now of {tag.reference}; publish the model under another name")
 
 
 def perform(store: Store, step: Step) -> Iterator[Progress]:
@@ -63,7 +76,7 @@ def _card(store: Store, training: Record, evaluation: Record, subject: str | Non
         "classes": list(dataset.schema.classes),
         "features": dataset.schema.to_json()["features"],
         "input_shape": list(input_shape(dataset.schema.features)),
-        "embedding": _embedding(store, dataset),
+        "embedding": embedding_of(store, dataset),
         "key": columns.get("key"),
         "image_fit": columns.get("image_fit", "exact"),
         "trained_on": _version_of(store, inputs.get("selection", dataset.id), subject),
@@ -81,7 +94,7 @@ def _card(store: Store, training: Record, evaluation: Record, subject: str | Non
     }
 
 
-def _embedding(store: Store, dataset: Dataset) -> dict[str, Any] | None:
+def embedding_of(store: Store, dataset: Dataset) -> dict[str, Any] | None:
     """The method that made the data set's embeddings of its texts, its settings and revision; None without any."""
     said = dataset.record.meta.get("embedding")
     if said is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from flows.ingest_examples import source_hints, source_settings
 from flows.report.differing import table_difference
-from flows.revisions import METHOD_KINDS, method_moved_on
+from flows.revisions import method_kind, method_moved_on
 from flows.step import Show, Step, run_step
 from storage.artifacts import Record, software_versions
 from storage.errors import SourceError, TamisError
@@ -104,7 +104,9 @@ def _step(record: Record, hints: Mapping[str, Any]) -> Step:
     request = record.request
     made_by = [module for key, module in _DATASET_MODULES.items() if key in request.settings]
     module = made_by[0] if request.kind == "dataset" and made_by else _MODULES.get(request.kind)
-    method = METHOD_KINDS.get(request.kind)
+    method = method_kind(request)
+    if method == "rebalancer":
+        module = "rebalance_examples"
     if "given" in request.settings:
         module, method = "ingest_signals", None
     if "array" in request.settings:

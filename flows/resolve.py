@@ -19,6 +19,7 @@ KINDS = {
     "examiner": "curation.examiners",
     "scorer": "curation.scorers",
     "selector": "curation.selectors",
+    "rebalancer": "curation.rebalance",
     "learner": "learners.methods",
     "model": "learners.models",
 }

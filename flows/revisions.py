@@ -8,14 +8,20 @@ from storage.artifacts import Request
 from storage.lineage import ancestry
 from storage.store import Store
 
-METHOD_KINDS = {
+_METHOD_KINDS = {
     "signals": "examiner",
     "training": "learner",
     "scores": "scorer",
     "selection": "selector",
     "evaluation": "learner",
 }
-"""What kind of method makes a kind of artifact; its settings stand in the request under that word."""
+
+
+def method_kind(request: Request) -> str | None:
+    """What kind of method makes such an artifact; its settings stand in the request under that word."""
+    if request.kind == "selection" and "rebalancer" in request.settings:
+        return "rebalancer"
+    return _METHOD_KINDS.get(request.kind)
 
 
 def method_moved_on(request: Request) -> str | None:
@@ -42,7 +48,7 @@ def _moved_on(request: Request) -> Iterator[str]:
 
 def _methods(request: Request) -> Iterator[tuple[str, Mapping[str, Any], int]]:
     """Kind, settings and revision of each method that a request names; none where a user brought the numbers."""
-    kind = METHOD_KINDS.get(request.kind)
+    kind = method_kind(request)
     if kind is not None and isinstance(request.settings.get(kind), Mapping):
         yield kind, request.settings[kind], request.revision
     embedding = request.settings.get("embedding")

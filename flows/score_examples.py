@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from curation.scorer import MergingScorer, Scorer
+from curation.scorer import MergingScorer, Scorer, scores_at
 from flows import resolve
 from flows.earlier_scores import Earlier, earlier_scores
 from flows.signal_sources import read_signals, unrecorded_signals
@@ -73,8 +73,15 @@ def _all(store: Store, request: Request, scorer: Scorer) -> _Scored:
     signals = read_signals(store, request, scorer.reads)
     if isinstance(scorer, MergingScorer):
         merge = scorer.start(signals)
-        return _Scored(scores=merge.new, state=merge.state)
-    return _Scored(scores=scorer(signals))
+        return _Scored(scores=_without_targets(store, request, merge.new), state=merge.state)
+    return _Scored(scores=_without_targets(store, request, scorer(signals)))
+
+
+def _without_targets(store: Store, request: Request, scores: Scores) -> Scores:
+    """Scores of the data set's own rows, which stand before its targets."""
+    if "targets" not in request.inputs:
+        return scores
+    return scores_at(scores, np.arange(len(store.dataset(request.inputs["dataset"]).index("train"))))
 
 
 def _further(store: Store, request: Request, scorer: Scorer, found: Earlier) -> _Scored:

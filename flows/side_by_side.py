@@ -39,7 +39,7 @@ def run_side_by_side(store: Store, works: Sequence[Work], processes: int, show: 
         Each step that was made, when it has ended.
 
     Raises:
-        RuntimeError: a process was killed, as where memory ran out.
+        ChildProcessError: a process was killed, as where memory ran out.
         Exception: whatever a step raised, after the steps that were at work have ended; no further ones start.
     """
     waiting = list({work.step.id: work for work in works if not is_done(store, work.step)}.values())
@@ -92,7 +92,7 @@ def _raise_failure(future: "Future[str]", work: Work) -> None:
     try:
         future.result()
     except BrokenProcessPool as error:
-        raise RuntimeError(
+        raise ChildProcessError(
             f"a process ended without a word while others worked ({work.step.title} among them), as where memory runs "
             "out; the same command carries on, with fewer --processes if it happens again"
         ) from error

@@ -1,18 +1,20 @@
 """Signals as a scorer wants them: from what learners recorded, examiners computed or a user brought."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from curation.scorer import joined_index
 from curation.softmax import softmax
 from storage.artifacts import Record, Request
 from storage.dataset import Dataset
 from storage.store import Store
 from storage.values import Array, Signals
 
-LABELS = ("label", "group")
-"""What scorers read that the data set itself has."""
+LABELS = ("label", "group", "benchmark")
+"""What scorers read that the data set itself has, or the targets beside it."""
 
 RECORDED = ("logits", "train_logits", "elr_targets", "feature_norm")
 """Signals that scorers read at epochs; those not recorded by a learner are taken to be of one, the first."""
@@ -32,6 +34,8 @@ def read_signals(store: Store, request: Request, names: tuple[str, ...]) -> Sign
     dataset = store.dataset(request.inputs["dataset"])
     if "score" in request.inputs:
         return unrecorded_signals(store, dataset, request, names, None)
+    if "targets" in request.inputs:
+        return _beside_targets(store, dataset, request, names)
     sources = [request.inputs[role] for role in sorted(request.inputs) if role.startswith("signals.")]
     given = what_is_given(dataset)
     if store.record(sources[0]).kind == "training":
@@ -67,6 +71,26 @@ def unrecorded_signals(
             array, epochs[name] = array[None, :, None], (1,)
         arrays[name] = array
     return Signals(index=index, arrays=arrays, epochs=epochs)
+
+
+def _beside_targets(store: Store, dataset: Dataset, request: Request, names: tuple[str, ...]) -> Signals:
+    """Examined signals of a data set and then of its targets; `benchmark` is -1 or else the target's group.
+
+    Raises:
+        ValueError: a target's id is an example's too.
+    """
+    targets = store.dataset(request.inputs["targets"])
+    inputs = {"dataset": targets.id, "signals.000": request.inputs["target_signals"]}
+    wanted = tuple(name for name in names if name not in LABELS)
+    documents = unrecorded_signals(store, dataset, request, wanted, None)
+    examples = unrecorded_signals(store, targets, replace(request, inputs=inputs), wanted, None)
+    groups = targets.groups("train")
+    benchmark = np.zeros(len(examples), dtype=np.int64) if groups is None else groups
+    if (benchmark < 0).any():
+        raise ValueError(f"the group is missing for {int((benchmark < 0).sum())} of {len(examples)} targets")
+    arrays = {name: np.concatenate([documents[name], examples[name]]) for name in wanted}
+    arrays["benchmark"] = np.concatenate([np.full(len(documents), -1, dtype=np.int64), benchmark])
+    return Signals(index=joined_index(documents.index, examples.index), arrays=arrays)
 
 
 def _score_as_signal(store: Store, dataset: Dataset, request: Request, earlier: Record | None) -> Signals:

@@ -101,8 +101,9 @@ class _Task:
         examples = dataset.examples("train", selection)
         asked: Learner = resolve.method("learner", request.settings["learner"], "learner")
         training = build(Training, request.settings["training"], "training")
-        if selected:
-            training = replace(training, steps_per_epoch=training.batches_per_pass(len(examples)))
+        if selected and request.settings.get("steps") != "own":
+            everything = len(dataset.index("train"))
+            training = replace(training, steps_per_epoch=training.steps_in_epoch(everything))
         return cls(
             request=request,
             asked=asked,
@@ -117,7 +118,7 @@ class _Task:
     def epochs(self, resume: Checkpoint | None, ranks: Ranks | None) -> Iterator[EpochReport]:
         """Train, with a report after every epoch."""
         return fit(
-            self.learner,
+            self.asked,
             self.examples,
             model=resolve.method("model", self.request.settings["model"], "model"),
             training=self.training,

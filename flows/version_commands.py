@@ -37,14 +37,13 @@ def tag(reference: str | None, tag: str | None, kind: str | None, root: str) -> 
 
     A tag moves: give it again to let it stand for another version. TAG@1 is what it stood for first.
     """
-    from rich.console import Console
-
+    from flows.report.plain_console import PlainConsole
     from flows.report.shown import print_tags
     from storage.store import Store
 
     store = Store.open(root)
     if reference is None:
-        print_tags(store, Console())
+        print_tags(store, PlainConsole())
         return
     if tag is None:
         raise click.UsageError("give a VERSION and a TAG, or neither")
@@ -60,12 +59,11 @@ def tag(reference: str | None, tag: str | None, kind: str | None, root: str) -> 
 @store_option
 def log(name: str, last: int, root: str) -> None:
     """Say of every version of NAME, newest first, when it came, what changed, and its tags."""
-    from rich.console import Console
-
     from flows.report.history import print_history
+    from flows.report.plain_console import PlainConsole
     from storage.store import Store
 
-    print_history(Store.open(root), name, last, Console())
+    print_history(Store.open(root), name, last, PlainConsole())
 
 
 @click.command(short_help="Remove what no version needs.")
@@ -76,8 +74,7 @@ def log(name: str, last: int, root: str) -> None:
 @store_option
 def gc(delete: bool, grace_hours: float, root: str) -> None:
     """List, or with --delete remove, what no version, tag or newest run needs, and what killed writers left."""
-    from rich.console import Console
-
+    from flows.report.plain_console import PlainConsole
     from flows.report.upkeep import print_waste
     from storage.roots import is_url
     from storage.store import Store
@@ -85,7 +82,7 @@ def gc(delete: bool, grace_hours: float, root: str) -> None:
 
     sweep = Sweep(Store.open(root).files, grace_seconds=3600 * grace_hours)
     waste = list(sweep.remove()) if delete else sweep.find()
-    print_waste(waste, Console(), removed=delete, grace_hours=grace_hours)
+    print_waste(waste, PlainConsole(), removed=delete, grace_hours=grace_hours)
     if is_url(root):
         click.echo("No lock reaches other machines: let --grace-hours be longer than any step that runs there.")
 
@@ -95,13 +92,12 @@ def gc(delete: bool, grace_hours: float, root: str) -> None:
 @store_option
 def fsck(quick: bool, root: str) -> None:
     """Check ids, files, hashes, row counts, versions and tags; ends with exit code 1 if anything is wrong."""
-    from rich.console import Console
-
+    from flows.report.plain_console import PlainConsole
     from flows.report.upkeep import print_findings
     from storage.fsck import check_store
     from storage.store import Store
 
-    if print_findings(check_store(Store.open(root).files, quick=quick), Console()):
+    if print_findings(check_store(Store.open(root).files, quick=quick), PlainConsole()):
         sys.exit(1)
 
 

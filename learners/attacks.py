@@ -249,13 +249,14 @@ def input_gradient(network: nn.Module, inputs: Tensor, objective: Objective) -> 
 
 @contextmanager
 def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block, and the earlier mode after it."""
-    mode = network.training
+    """Evaluation mode inside the block, and every part's earlier mode after it."""
+    modes = [(part, part.training) for part in network.modules()]
     network.eval()
     try:
         yield
     finally:
-        network.train(mode)
+        for part, mode in modes:
+            part.training = mode
 
 
 def _start(box: Region, attack: Attack, generator: torch.Generator) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]
 """From N texts to (N, D) finite numbers, a row for each text in the order given."""
@@ -103,8 +104,9 @@ def _imported(package: str) -> Any:
 def _loaded(name: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except (OSError, ValueError) as error:
-        raise ValueError(f"the embedder {name!r} cannot be loaded: {error}") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        told = " ".join(str(error).split())
+        raise ValueError(f"the embedder {name!r} cannot be loaded: {told}") from error
 
 
 def _checked(found: Any, num_texts: int, name: str) -> NDArray[np.float32]:

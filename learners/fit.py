@@ -22,6 +22,7 @@ from learners.devices import device_of, prepared
 from learners.distributed import Ranks
 from learners.learner import EpochReport, Learner, StepReport
 from learners.model import Model, kept_rows
+from learners.observed import observed_learner
 from learners.optimizers import make_optimizer, make_scheduler
 from learners.order import num_scheduled
 from learners.randomness import generator, torch_seeded
@@ -64,7 +65,8 @@ def fit(
     whole schedule; with it, an epoch has that many steps, cut from consecutive passes.
 
     Args:
-        learner: the training rule.
+        learner: the training rule; limits of a threat model that are words are filled in from the examples, and where
+            validation examples are attacked, bounds hold these too.
         examples: N labelled examples, at least 2 of weight above 0.
         model: builds the learner's networks.
         training: epochs, batches, optimiser, device.
@@ -88,6 +90,7 @@ def fit(
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")
     ranks = ranks or Ranks()
+    asked, learner = learner, observed_learner(learner, examples)
     data = _weighted(ExampleTensors.of(examples), examples, training)
     kept = kept_positions(examples)
     num_visited = num_scheduled(schedule, len(kept))
@@ -118,7 +121,7 @@ def fit(
         seed=seed,
         schedule=schedule,
         recorder=recorder,
-        validation=Validation.of(validation, examples, training.best_by, learner=learner, seed=seed)
+        validation=Validation.of(validation, examples, training.best_by, learner=asked, seed=seed)
         if validation
         else None,
     )

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from learners.attacks import Attack, Threat, evaluation_mode, input_gradient, label_loss
-from learners.auto_attack.ensemble import AutoAttack, auto_attack
+from learners.auto_attack.ensemble import AutoAttack, EnsembleResult, auto_attack
 from learners.batches import input_tensor, network_inputs
 from learners.evaluate import accuracy
 from learners.robustness import MeanLogits, adversarial_logits, attackable_labels, evaluation_attacks
@@ -108,6 +109,7 @@ def masking_evidence(
     *,
     seed: int = 0,
     batch_size: int = 500,
+    broken_by: NDArray[np.int64] | None = None,
 ) -> MaskingEvidence:
     """Measure all of it on some examples.
 
@@ -118,6 +120,7 @@ def masking_evidence(
         settings: lengths of AutoAttack's parts; None is the standard version.
         seed: of the random starts, at least 0.
         batch_size: examples attacked at once, at least 1.
+        broken_by: (N,) of an `EnsembleResult` of these very examples, where AutoAttack was run already.
 
     Raises:
         ValueError: examples without labels, inputs out of bounds, or a radius of 0.
@@ -134,7 +137,9 @@ def masking_evidence(
         name: accuracy(adversarial_logits(models, examples, attack, seed=seed, batch_size=batch_size), labels)
         for name, attack in attacks.items()
     }
-    ensemble = auto_attack(models, examples, threat, settings, seed=seed, batch_size=batch_size)
+    if broken_by is None:
+        broken_by = auto_attack(models, examples, threat, settings, seed=seed, batch_size=batch_size).broken_by
+    ensemble = EnsembleResult(logits=np.empty((len(examples), 0), dtype=np.float32), broken_by=broken_by)
     return MaskingEvidence(
         clean=ensemble.clean_accuracy,
         gradient_attacks=ensemble.accuracy_after["fab_targeted"],

@@ -97,6 +97,7 @@ def drawn_examples(examples: Examples, number: int, seed: int) -> Examples:
         labels=None if examples.labels is None else examples.labels[rows],
         weights=None if examples.weights is None else examples.weights[rows],
         groups=None if examples.groups is None else examples.groups[rows],
+        soft_labels=None if examples.soft_labels is None else examples.soft_labels[rows],
     )
 
 

@@ -11,6 +11,7 @@ from learners.batch import Batch
 from learners.learner import Learner, StepReport
 from learners.sharpness import Memories
 from learners.state import TrainState
+from learners.validation import BEST
 
 
 def moved(batch: Batch, device: torch.device) -> Batch:
@@ -89,8 +90,9 @@ def _shared(state: TrainState, part: Batch, report: StepReport, total: int) -> S
     positions = ranks.gathered(part.positions, total)
     for buffer in state.buffers.values():
         buffer[positions] = ranks.gathered(buffer[part.positions], total)
-    for vector in state.vectors.values():
-        vector.copy_(ranks.means(vector))
+    for name, vector in state.vectors.items():
+        if name != BEST:  # all ranks have the same, which a mean of three would round
+            vector.copy_(ranks.means(vector))
     sums = torch.tensor([value * len(part) for value in report.metrics.values()], dtype=torch.float64)
     means = ranks.means(sums.to(state.device)) * ranks.world_size / total
     return StepReport(

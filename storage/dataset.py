@@ -116,10 +116,12 @@ class Dataset:
             return None
         with damage_told(self.id):
             names = _of_split(self.scan(), split).select("group").collect()["group"]
-        return _positions(names, self.schema.groups)
+        return places_in(names, self.schema.groups)
 
     def examples(self, split: str, selection: Selection | None = None) -> Examples:
         """The examples of a split as arrays, with the weights and corrected labels of a selection.
+
+        Synthetic rows of the selection stand behind the examples, with weight 1.
 
         Raises:
             ValueError: a column has no form that a learner takes, or the selection is over other examples.
@@ -133,7 +135,7 @@ class Dataset:
             raise ValueError(f"the selection is over other examples than the {split} split of {self.id}")
         if selection is not None and selection.labels is not None:
             labels = selection.labels
-        return Examples(
+        given = Examples(
             index=index,
             inputs=input_array(rows, self.schema.features),
             labels=labels,
@@ -141,9 +143,24 @@ class Dataset:
             weights=None if selection is None else selection.weights,
             groups=self.groups(split),
         )
+        return given if selection is None else self._with_synthetic(given, selection)
+
+    def _with_synthetic(self, given: Examples, selection: Selection) -> Examples:
+        made = selection.synthetic
+        if made is None or given.labels is None or given.weights is None:
+            return given
+        both = given.groups is not None and made.groups is not None
+        return replace(
+            given,
+            index=ExampleIndex(pl.concat([given.index.ids, made.index.ids])),
+            inputs=np.concatenate([given.inputs, input_array(made.features, self.schema.features)]),
+            labels=np.concatenate([given.labels, made.labels]),
+            weights=np.concatenate([given.weights, np.ones(len(made), dtype=np.float32)]),
+            groups=np.concatenate([given.groups, made.groups]) if both else None,
+        )
 
     def _classes_of(self, column: str, split: str) -> NDArray[np.int64]:
-        return _positions(self._rows(split)[column].cast(pl.String), self.schema.classes)
+        return places_in(self._rows(split)[column].cast(pl.String), self.schema.classes)
 
     def _rows(self, split: str) -> pl.DataFrame:
         rows = self._labels_and_splits
@@ -167,8 +184,8 @@ def _of_split(rows: pl.LazyFrame, split: str) -> pl.LazyFrame:
     return rows.filter(pl.col("split") == split)
 
 
-def _positions(names: pl.Series, order: tuple[str, ...]) -> NDArray[np.int64]:
-    """Positions of names in an order; -1 where the name is missing or not in it."""
+def places_in(names: pl.Series, order: tuple[str, ...]) -> NDArray[np.int64]:
+    """(N,) positions of names in an order; -1 where the name is missing or not in it."""
     found = names.replace_strict(list(order), list(range(len(order))), default=None, return_dtype=pl.Int64).fill_null(
         -1
     )
@@ -216,6 +233,6 @@ def _columns(values: pl.Series, feature: Feature) -> NDArray[np.float32]:
             )
         numbers: NDArray[np.float32] = values.cast(pl.Float32).to_numpy().reshape(-1, 1)
         return numbers
-    positions = _positions(values.cast(pl.String), feature.categories)
+    positions = places_in(values.cast(pl.String), feature.categories)
     one_hot: NDArray[np.float32] = (positions[:, None] == np.arange(len(feature.categories))).astype(np.float32)
     return one_hot

@@ -1,7 +1,7 @@
 """Diff: what moved between two versions of a subset or of a data set, row by row, and because of what."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -30,8 +30,9 @@ COLUMNS = {
 `change` is `added`, `dropped`, `relabelled`, `weight changed`, and between data sets also `split changed` and
 `content changed`. `was` and `now` are the reason, the label, the weight or the split on either side.
 `cause` is `data` (the row is new, gone or of another split), `label` (the given label differs), `score` (its
-score `name` went from `before` to `after`), `rule` (the setting `name` differs), `others` (its own scores are
-the same, those of other examples are not), `seed` or `input`.
+score `name` went from `before` to `after`), `rule` (the setting `name` differs), `synthetic` (the row was made by
+rebalancing, of which parents), `others` (its own scores are the same, those of other examples are not), `seed` or
+`input`.
 """
 
 CHANGES = {
@@ -88,8 +89,19 @@ def diff(files: Files, artifacts: Artifacts, versions: Versions, first: str, sec
         second=pair[1],
         counts={"kept": kept, **{change: counted.get(change, 0) for change in CHANGES[kind]}},
         rows=rows.sort(order, "example_id", maintain_order=True),
-        origins=tuple(changed_requests(artifacts, records[0].id, records[1].id)),
+        origins=tuple(_origins(artifacts, records)),
     )
+
+
+def _origins(artifacts: Artifacts, records: tuple[Record, Record]) -> list[Change]:
+    """What differs in how the two were made; a rebalanced selection is held against another by what it rebalances."""
+    ids = [record.request.inputs.get("selection", record.id) for record in records]
+    rebalanced = [record.id != one for record, one in zip(records, ids, strict=True)]
+    if rebalanced[0] == rebalanced[1]:
+        return changed_requests(artifacts, records[0].id, records[1].id)
+    own = [record.request.settings if is_so else {} for record, is_so in zip(records, rebalanced, strict=True)]
+    changed = [Change(role="", name=name, before=one, after=two) for name, one, two in changed_settings(*own)]
+    return [*changed, *changed_requests(artifacts, ids[0], ids[1])]
 
 
 def _common_kind(versions: Versions, *references: str) -> str:
@@ -167,6 +179,7 @@ def _subset_rows(
     files: Files, artifacts: Artifacts, records: tuple[Record, Record], sides: list[Dataset]
 ) -> tuple[pl.DataFrame, int]:
     """Rows of a diff of two subsets, and how many examples both keep."""
+    records = _with_selection(artifacts, records[0]), _with_selection(artifacts, records[1])
     selections = [_decisions(files, record, side) for record, side in zip(records, sides, strict=True)]
     both = selections[0].join(selections[1], on="example_id", how="full", coalesce=True, suffix="_b")
     keeps = (pl.col("weight") > 0).fill_null(value=False), (pl.col("weight_b") > 0).fill_null(value=False)
@@ -184,8 +197,10 @@ def _subset_rows(
     compared = moved.join(both.filter(weights[0].is_not_null() & weights[1].is_not_null()), on="example_id")
     corrected = (labels[0] != pl.col("given")) | (labels[1] != pl.col("given_b"))
     decided = compared.filter((pl.col("change") != "relabelled") | corrected.fill_null(value=False))
+    made = [_parents(files, record) for record in records]
     causes = [
-        *_data_causes(moved, both, [_facts(side) for side in sides]),
+        *(moved.join(one, on="example_id").pipe(_because, "synthetic", text=pl.col("text")) for one in made),
+        *_data_causes(moved.join(pl.concat(made), on="example_id", how="anti"), both, [_facts(side) for side in sides]),
         _label_causes(compared),
         *_score_causes(files, artifacts, records, decided),
         *_rule_causes(records, decided),
@@ -195,11 +210,32 @@ def _subset_rows(
     return pl.concat([told, *_distant_causes(records, rest)], how="diagonal_relaxed"), len(stayed)
 
 
+def _with_selection(artifacts: Artifacts, record: Record) -> Record:
+    """A rebalanced selection's record, as if its request held that of the selection which it rebalances, too."""
+    request = record.request
+    if "selection" not in request.inputs:
+        return record
+    before = artifacts.record(request.inputs["selection"]).request
+    inputs = {**before.inputs, **{role: one for role, one in request.inputs.items() if role != "selection"}}
+    return replace(record, request=replace(request, settings={**before.settings, **request.settings}, inputs=inputs))
+
+
+def _parents(files: Files, record: Record) -> pl.DataFrame:
+    """Id of each synthetic row of a selection, and what it was made of."""
+    if not record.table("synthetic"):
+        return pl.DataFrame(schema={"example_id": pl.String, "text": pl.String})
+    rows = pl.read_parquet(files.local(record.table("synthetic")), glob=False)
+    text = pl.format("made of {} and {} at {}", "parent_a", "parent_b", pl.col("gap").round(4))
+    return rows.select("example_id", text=text)
+
+
 def _decisions(files: Files, record: Record, dataset: Dataset) -> pl.DataFrame:
-    """Id, weight, reason, given label and the label to train on of every example that a selection decided on."""
-    paths = files.local(record.table("selection"))
+    """Id, weight, reason, given label and the label to train on of all a selection decided on; synthetic rows too."""
+    columns = ["example_id", "weight", "reason", "label"]
+    tables = [one for name in ("selection", "synthetic") if (one := files.local(record.table(name)))]
+    decided = pl.concat([pl.read_parquet(paths, columns=columns, glob=False) for paths in tables])
     classes = pl.Series(dataset.schema.classes, dtype=pl.String)
-    rows = pl.read_parquet(paths, glob=False).join(_facts(dataset), on="example_id", how="left", suffix="_given")
+    rows = decided.join(_facts(dataset), on="example_id", how="left", suffix="_given")
     corrected = (
         classes.gather(rows["label"]) if len(classes) else pl.repeat(None, len(rows), dtype=pl.String, eager=True)
     )
@@ -282,7 +318,10 @@ def _rule_causes(records: tuple[Record, Record], decided: pl.DataFrame) -> Itera
     if requests[0].revision != requests[1].revision:
         changed.append(("revision", requests[0].revision, requests[1].revision))
     for path, before, after in changed:
-        name, sides = path.removeprefix("selector."), (pl.lit(_number(before)), pl.lit(_number(after)))
+        name, sides = (
+            path.removeprefix("selector.").removeprefix("rebalancer."),
+            (pl.lit(_number(before)), pl.lit(_number(after))),
+        )
         text = pl.lit(f"{before} → {after}")
         yield decided.pipe(_because, "rule", name, before=sides[0], after=sides[1], text=text)
 

@@ -1,5 +1,7 @@
 """The hand-over: the kept rows of a subset as arrays in `.npy` files, joined once and mapped ever after.
 
+Synthetic rows stand behind the kept ones, with weight 1; their positions go on where the training split ends.
+
 They are an artifact of kind `handover`, made at a subset's first use in a store: as large as the kept inputs,
 plus 24 bytes and the id for each row. Processes that map the same files share their pages, and what is not
 looked at takes no memory. No version reaches the artifact, so `tamis gc` removes it after the grace period, and
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from numpy.typing import NDArray
 
@@ -33,7 +36,7 @@ class Handover:
     """The kept rows of a subset, in the order of the training split."""
 
     positions: NDArray[np.int64]
-    """(M,) rows in the training split."""
+    """(M,) rows in the training split, then, from its end on, those of synthetic rows."""
     inputs: Array
     """(M, H, W[, C]) uint8 images or (M, D) float32 features."""
     weights: NDArray[np.float32]
@@ -101,27 +104,33 @@ def _columns(dataset: Dataset, selection: Selection) -> Iterator[tuple[str, int,
     if selection.index != dataset.index("train"):
         raise ValueError(f"the selection is over other examples than the training split of {dataset.id}")
     positions = np.flatnonzero(selection.kept)
-    ids = selection.index.take(positions).ids
-    yield "positions", len(positions), [positions.astype(np.int64)]
-    yield "weights", len(positions), [selection.weights[positions]]
-    yield "id_ends", len(positions), [np.cumsum(ids.str.len_bytes().to_numpy(), dtype=np.int64)]
+    ids, made = selection.index.take(positions).ids, selection.synthetic
+    num_made = 0 if made is None else len(made)
+    num_rows, behind = len(positions) + num_made, len(selection) + np.arange(num_made)
+    yield "positions", num_rows, [positions.astype(np.int64), behind]
+    yield "weights", num_rows, [selection.weights[positions], np.ones(num_made, dtype=np.float32)]
+    ids = ids if made is None else pl.concat([ids, made.index.ids])
+    yield "id_ends", num_rows, [np.cumsum(ids.str.len_bytes().to_numpy(), dtype=np.int64)]
     text = "".join(ids).encode()
     yield "id_bytes", len(text), [np.frombuffer(text, np.uint8)]
     labels = dataset.labels("train") if selection.labels is None else selection.labels
-    for name, column in (("labels", labels), ("groups", dataset.groups("train"))):
+    further = (None, None) if made is None else (made.labels, made.groups)
+    for name, column, more in zip(("labels", "groups"), (labels, dataset.groups("train")), further, strict=True):
         if column is not None:
-            yield name, len(positions), [column[positions]]
-    yield "inputs", len(positions), _input_parts(dataset, selection)
+            yield name, num_rows, [column[positions], *([] if more is None else [more])]
+    yield "inputs", num_rows, _input_parts(dataset, selection)
 
 
 def _input_parts(dataset: Dataset, selection: Selection) -> Iterator[Array]:
-    """Inputs of the kept rows, part by part."""
+    """Inputs of the kept rows, part by part, and of synthetic ones."""
     features = dataset.schema.features
     names = [feature.name for feature in features]
     first = 0
     for block in dataset.blocks("train", names, ROWS_AT_A_TIME):
         yield input_array(block, features)[selection.kept[first : first + len(block)]]
         first += len(block)
+    if selection.synthetic is not None:
+        yield input_array(selection.synthetic.features, features)
 
 
 def gathered(array: Array, rows: Sequence[int] | NDArray[np.integer]) -> Array:

@@ -93,7 +93,7 @@ def stream(
     views = Views(files, remembered, versions)
     limits = limits or Limits()
     deadline = Deadline(limits.timeout_seconds)
-    with sandbox(limits) as connection, stopped_in_time(connection, deadline), _clear_errors(limits, deadline):
+    with sandbox(limits) as connection, stopped_in_time(connection, deadline), clear_errors(limits, deadline):
         statement = parse_statement(connection, sql)
         found = _prepare(connection, statement, views, remembered, versions)
         _answer_calls(connection, statement, files, remembered, versions)
@@ -304,7 +304,7 @@ def _is_unsupported(kind: DuckDBPyType) -> bool:
 
 
 @contextmanager
-def _clear_errors(limits: Limits, deadline: Deadline) -> Iterator[None]:
+def clear_errors(limits: Limits, deadline: Deadline) -> Iterator[None]:
     """DuckDB's errors as one sentence each."""
     try:
         yield

@@ -122,6 +122,11 @@ _REQUIRED: dict[tuple[str, str], dict[str, Any]] = {
     ("scores", "scores"): {**_IDS, "value": pl.Float64, "standard_error": pl.Float64},
     ("scores", "frozen"): _IDS,
     ("selection", "selection"): {**_IDS, "weight": pl.Float32, "reason": pl.String, "label": pl.Int64},
+    ("selection", "synthetic"): {
+        **{**_IDS, "weight": pl.Float32, "reason": pl.String, "label": pl.Int64, "group": pl.Int64},
+        **{"parent_a": pl.String, "parent_b": pl.String, "gap": pl.Float64, "voters": pl.List(pl.String)},
+    },
+    ("selection", "synthetic_features"): _IDS,
     ("evaluation", "predictions"): {**_IDS, "predicted": pl.Int64, "correct": pl.Boolean},
     ("evaluation", "best_predictions"): {**_IDS, **_OUTCOMES},
     ("evaluation", "attacked"): {**_IDS, "epoch": pl.String, "attack": pl.String, **_OUTCOMES},

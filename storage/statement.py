@@ -73,8 +73,8 @@ def parse_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> Statemen
     Raises:
         QueryError: it is not exactly one SELECT, or calls a table function that could open a file.
     """
-    tree = _tree(connection, sql)
-    nodes = list(_nodes(tree))
+    tree = tree_of(connection, sql)
+    nodes = list(nodes_of(tree))
     for node in nodes:
         _check_node(node)
     local = {str(one["key"]).casefold() for node in nodes for one in node.get("cte_map", {}).get("map", [])}
@@ -96,7 +96,7 @@ def parse_statement(connection: duckdb.DuckDBPyConnection, sql: str) -> Statemen
     )
 
 
-def _tree(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
+def tree_of(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
     """The syntax tree of the only statement in the text, as DuckDB describes it in JSON."""
     try:
         sql.encode()
@@ -138,7 +138,7 @@ def _first_word(sql: str) -> str:
     return found[0].lower() if found else ""
 
 
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+def nodes_of(tree: Any) -> Iterator[dict[str, Any]]:
     """Every object of a JSON value."""
     waiting = [tree]
     while waiting:

@@ -30,9 +30,11 @@ from storage.tables import (
     selection_from_table,
     selection_to_table,
     signals_from_tables,
+    synthetic_from_tables,
+    synthetic_to_tables,
 )
 from storage.tags import Tag
-from storage.values import Array, Schedule, Scores, Selection, Signals
+from storage.values import Array, Schedule, Scores, Selection, Signals, SyntheticRows
 from storage.versions import Version, Versions
 
 if TYPE_CHECKING:
@@ -165,11 +167,12 @@ class Store:
         return Dataset(self.files, self.record(artifact))
 
     def subset(self, reference: str) -> Subset:
-        """The kept examples of a subset version, ready for a PyTorch DataLoader."""
+        """The kept examples of a subset version and its synthetic rows, ready for a PyTorch DataLoader."""
         version = self.version("subset", reference)
         dataset = self.dataset(self.record(version.artifact).request.inputs["dataset"])
         rows, paths = hand_over(self, version.artifact)
-        return Subset(version, dataset.schema.classes, rows, paths, self._schedule(version.artifact))
+        made = self.record(version.artifact).rows("synthetic")
+        return Subset(version, dataset.schema.classes, rows, paths, self._schedule(version.artifact), made)
 
     def write_scores(self, request: Request, scores: Scores, meta: Mapping[str, Any], *, seconds: float = 0.0) -> None:
         """Publish scores as an artifact, with further meta; `seconds` is what making them took."""
@@ -196,11 +199,16 @@ class Store:
             draft.meta.update({**meta, "kept": int(selection.kept.sum()), "reasons": dict(selection.counts())})
             if selection.schedule is not None:
                 draft.meta["schedule"] = asdict(selection.schedule)
+            if selection.synthetic is not None:
+                for name, table in synthetic_to_tables(selection.synthetic).items():
+                    draft.add_table(name, table)
+                draft.meta["synthetic"] = {"method": selection.synthetic.method, "rows": len(selection.synthetic)}
 
     def selection(self, artifact_id: str) -> Selection:
         """The selection of an artifact."""
         selection = selection_from_table(self._read(self.record(artifact_id), "selection"))
-        return replace(selection, schedule=self._schedule(artifact_id))
+        made = self._synthetic(self.record(artifact_id))
+        return replace(selection, schedule=self._schedule(artifact_id), synthetic=made)
 
     def signals(self, artifact_ids: Sequence[str], names: Sequence[str], further: Mapping[str, Array]) -> Signals:
         """What several seeds of one learner recorded, stacked.
@@ -349,6 +357,12 @@ class Store:
     def _schedule(self, selection_id: str) -> Schedule | None:
         stored = self.record(selection_id).meta.get("schedule")
         return None if stored is None else Schedule(**stored)
+
+    def _synthetic(self, record: Record) -> SyntheticRows | None:
+        if not record.table("synthetic"):
+            return None
+        made, features = (self._read(record, name) for name in ("synthetic", "synthetic_features"))
+        return synthetic_from_tables(made, features, record.meta["synthetic"]["method"])
 
     def _is_artifact(self, reference: str, *kinds: str) -> bool:
         return "@" not in reference and reference.rpartition("-")[0] in kinds and self.has(reference)

@@ -30,6 +30,8 @@ class Subset:
     (row number in the training split, stable within this version), `example_id`, and where there are such:
     `label` (the corrected one where there is one), `group` and `target`. Torch's default collation makes batches
     of items; a list of rows gives the same dict with one more leading axis, gathered at once.
+
+    Synthetic rows come last; their positions follow those of the training split.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Subset:
         rows: Handover,
         paths: Mapping[str, Path] | None = None,
         schedule: Schedule | None = None,
+        num_synthetic: int = 0,
     ) -> None:
         """Hold the kept rows; `Store.subset` is the way to get one.
 
@@ -48,10 +51,12 @@ class Subset:
             rows: the M kept rows.
             paths: the files that hold the rows, by the name of the array; None if they are in memory alone.
             schedule: which of the rows each epoch visits; None is all of them.
+            num_synthetic: how many of the rows, the last ones, are synthetic.
         """
         self.version = version
         self.classes = classes
         self.schedule = schedule
+        self.num_synthetic = num_synthetic
         self.targets: NDArray[np.float32] | None = None
         """(M, K) prior targets, or None."""
         self._rows = rows
@@ -79,8 +84,13 @@ class Subset:
 
     @property
     def positions(self) -> NDArray[np.int64]:
-        """(M,) row numbers in the training split."""
+        """(M,) row numbers in the training split; those of synthetic rows follow behind it."""
         return self._rows.positions
+
+    @property
+    def synthetic(self) -> NDArray[np.bool_]:
+        """(M,) whether a row is synthetic."""
+        return np.arange(len(self)) >= len(self) - self.num_synthetic
 
     @cached_property
     def index(self) -> ExampleIndex:
@@ -100,7 +110,7 @@ class Subset:
         matrix = np.asarray(targets, dtype=np.float32)
         if matrix.ndim != 2 or len(matrix) != len(index) or (self.classes and matrix.shape[1] != len(self.classes)):
             raise ValueError(f"targets must be ({len(index)}, {len(self.classes)}), got {matrix.shape}")
-        other = type(self)(self.version, self.classes, self._rows, self._paths, self.schedule)
+        other = type(self)(self.version, self.classes, self._rows, self._paths, self.schedule, self.num_synthetic)
         other.targets = matrix[index.positions(self.index.ids)]
         return other
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from storage.errors import CorruptError
 from storage.index import ExampleIndex
-from storage.values import Array, Scores, Selection, Signals
+from storage.values import Array, Scores, Selection, Signals, SyntheticRows
 
 _SCORE_COLUMNS = ("example_id", "value", "standard_error")
 
@@ -68,6 +68,47 @@ def selection_from_table(frame: pl.DataFrame) -> Selection:
         weights=frame["weight"].to_numpy(),
         reasons=np.array(frame["reason"].to_list(), dtype=object),
         labels=frame["label"].to_numpy() if corrected else None,
+    )
+
+
+def synthetic_to_tables(rows: SyntheticRows) -> dict[str, pl.DataFrame]:
+    """By name the tables `synthetic` (columns of `selection`, group, parents and gap) and `synthetic_features`."""
+    made = pl.DataFrame(
+        {
+            "example_id": rows.index.ids,
+            "weight": pl.repeat(1, len(rows), dtype=pl.Float32, eager=True),
+            "reason": pl.repeat(f"synthetic ({rows.method})", len(rows), dtype=pl.String, eager=True),
+            "label": pl.Series(rows.labels, dtype=pl.Int64),
+            "group": pl.Series(rows.groups, dtype=pl.Int64)
+            if rows.groups is not None
+            else pl.repeat(None, len(rows), dtype=pl.Int64, eager=True),
+            "parent_a": rows.parent_a,
+            "parent_b": rows.parent_b,
+            "gap": rows.gap,
+            "voters": rows.voters.cast(pl.List(pl.String)),
+        }
+    )
+    return {"synthetic": made, "synthetic_features": rows.features.select(rows.index.ids, pl.all())}
+
+
+def synthetic_from_tables(made: pl.DataFrame, features: pl.DataFrame, method: str) -> SyntheticRows:
+    """The synthetic rows that `synthetic_to_tables` wrote.
+
+    Raises:
+        CorruptError: the two tables are of different rows.
+    """
+    if not made["example_id"].equals(features["example_id"]):
+        raise CorruptError("the tables of synthetic rows and of their features are of different rows")
+    return SyntheticRows(
+        index=ExampleIndex(made["example_id"]),
+        features=features.drop("example_id"),
+        labels=made["label"].to_numpy(),
+        parent_a=made["parent_a"],
+        parent_b=made["parent_b"],
+        gap=made["gap"].to_numpy(),
+        voters=made["voters"],
+        method=method,
+        groups=None if made["group"].null_count() else made["group"].to_numpy(),
     )
 
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from storage.index import ExampleIndex
@@ -92,6 +93,8 @@ class Signals:
     """`label` (N,), `logits` (R, N, T, K), `train_logits` (R, N, T, K), ..."""
     epochs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Which epochs (counted from 1) the T entries of a recorded array belong to."""
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of what the whole numbers of an array stand for, such as the classes of `label`."""
 
     def __post_init__(self) -> None:
         replicates = {self.arrays[name].shape[0] for name in self.epochs if name in self.arrays}
@@ -105,6 +108,7 @@ class Signals:
                 raise ValueError(f"signal {name!r} has {array.shape[2]} epochs, but {len(self.epochs[name])} are named")
         object.__setattr__(self, "arrays", MappingProxyType(dict(self.arrays)))
         object.__setattr__(self, "epochs", MappingProxyType(dict(self.epochs)))
+        object.__setattr__(self, "categories", MappingProxyType(dict(self.categories)))
 
     def __getitem__(self, name: str) -> Array:
         """The array of a signal, or an error that lists the signals there are."""
@@ -146,7 +150,7 @@ class Signals:
             name: array[:, positions] if name in self.epochs else array[positions]
             for name, array in self.arrays.items()
         }
-        return Signals(index=self.index.take(positions), arrays=arrays, epochs=self.epochs)
+        return Signals(index=self.index.take(positions), arrays=arrays, epochs=self.epochs, categories=self.categories)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -210,6 +214,39 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class SyntheticRows:
+    """M rows that a rebalancer made for the training split, each with the examples that it was made from."""
+
+    index: ExampleIndex
+    """Ids of the M rows, `<data set>:synthetic-<hash of the row>`."""
+    features: pl.DataFrame
+    """(M,) rows with the data set's features by name: numbers as float64, vectors and categories as it stores them."""
+    labels: NDArray[np.int64]
+    """(M,) classes in [0, K)."""
+    parent_a: pl.Series
+    """(M,) id of the example that each starts from."""
+    parent_b: pl.Series
+    """(M,) id of the example that it leans to; that of `parent_a` where it has but one."""
+    gap: NDArray[np.float64]
+    """(M,) how far it lies from a towards b: numbers = a + gap * (b - a)."""
+    voters: pl.Series
+    """(M,) lists of the ids whose majority gave the categories; empty where none voted."""
+    method: str
+    """Name of the rebalancer."""
+    groups: NDArray[np.int64] | None = None
+    """(M,) groups, those of `parent_a`; None where the data set has none."""
+
+    def __post_init__(self) -> None:
+        for name in ("features", "labels", "parent_a", "parent_b", "gap", "voters", "groups"):
+            column = getattr(self, name)
+            if column is not None and len(column) != len(self.index):
+                raise ValueError(f"{name} has {len(column)} rows for {len(self.index)} synthetic ones")
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Selection:
     """A weight and a reason for every example; weight 0 is dropped, and still a row."""
 
@@ -222,6 +259,8 @@ class Selection:
     """(N,) labels to train on where some were corrected; None keeps the given ones."""
     schedule: Schedule | None = None
     """Which of the kept examples each epoch visits; None is all of them."""
+    synthetic: SyntheticRows | None = None
+    """Rows beside the N examples, each of weight 1; None where there are none."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", np.asarray(self.weights, dtype=np.float32))

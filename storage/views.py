@@ -4,8 +4,8 @@ A view joins one leading table with tables that have at most one row per example
 table of which a query reads no column is left out, and costs nothing.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -27,11 +27,14 @@ class Part:
     alias: str
     paths: tuple[Path, ...]
     columns: tuple[str, ...]
+    unites: bool = False
+    """Whether the files have different columns; a column that a file lacks is NULL in its rows."""
 
     @property
     def sql(self) -> str:
         """The table as an element of FROM."""
-        return f"read_parquet([{', '.join(quoted_text(str(path)) for path in self.paths)}]) AS {self.alias}"
+        files = ", ".join(quoted_text(str(path)) for path in self.paths)
+        return f"read_parquet([{files}]{', union_by_name = true' if self.unites else ''}) AS {self.alias}"
 
     def column(self, name: str) -> str:
         """A column of the table as an expression."""
@@ -169,12 +172,15 @@ class Views:
         return View(schema="dataset", name=reference, first=examples, others=tuple(layers), columns=tuple(columns))
 
     def _scored(self, reference: str, record: Record) -> View:
-        dataset = self._artifacts.record(record.meta["dataset"])
+        return self.scored(reference, self._artifacts.record(record.meta["dataset"]), record.meta["columns"])
+
+    def scored(self, reference: str, dataset: Record, scorings: Mapping[str, str]) -> View:
+        """The view of a data set beside some scores of it, given as ids by the name of their column."""
         schema = DatasetSchema.from_json(dataset.meta["schema"])
         examples, others, columns = self._labelled(dataset)
         shown = ("example_id", "split", "label", "clean_label", "group", *schema.metadata)
         chosen = _chosen(columns, shown)
-        for number, (name, artifact) in enumerate(record.meta["columns"].items()):
+        for number, (name, artifact) in enumerate(scorings.items()):
             scores = self._artifacts.record(artifact)
             part = self._part(f"s{number}", scores, "scores")
             others.append(part)
@@ -191,6 +197,11 @@ class Views:
         schema = DatasetSchema.from_json(dataset.meta["schema"])
         examples, layers, columns = self._labelled(dataset)
         selection = self._part("s", record, "selection")
+        made: list[Column] = []
+        if record.table("synthetic"):
+            rows = self._part("s", record, "synthetic")
+            selection = replace(selection, paths=selection.paths + rows.paths, columns=rows.columns, unites=True)
+            columns, made = _with_synthetic(columns, schema), _parent_columns(selection)
         own = [one for one in _columns_of(selection) if one.name in ("example_id", "weight", "reason")]
         return View(
             schema="subset",
@@ -202,6 +213,7 @@ class Views:
                 *_chosen(columns, ("label",)),
                 *_relabelling(columns, schema.classes),
                 *_chosen(columns, ("split", "clean_label", "group")),
+                *made,
             ),
         )
 
@@ -274,6 +286,30 @@ def _frozen_column(scores: Part, frozen: Part, name: str) -> Column:
     listed = f"{frozen.column('example_id')} IS NOT NULL"
     sql = f"CASE WHEN {scores.column('value')} IS NOT NULL THEN {listed} END"
     return Column(name=f"{name}_frozen", sql=sql, reads=(scores.alias, frozen.alias))
+
+
+def _with_synthetic(columns: Iterable[Column], schema: DatasetSchema) -> list[Column]:
+    """Columns of examples that, in rows of `s` that are synthetic, have what these were made with."""
+    label = _class_at("s.label", schema.classes)
+    values = {
+        "label": f"CAST({label} AS BIGINT)" if schema.has_whole_classes else label,
+        "split": quoted_text("train"),
+        "group": _class_at('s."group"', schema.groups),
+    }
+    return [
+        replace(
+            one, sql=f"CASE WHEN s.parent_a IS NULL THEN {one.sql} ELSE {values[one.name]} END", reads=("s", *one.reads)
+        )
+        if one.name in values
+        else one
+        for one in columns
+    ]
+
+
+def _parent_columns(selection: Part) -> list[Column]:
+    """`synthetic`, whether rebalancing made the row, and of what."""
+    parents = [one for one in _columns_of(selection) if one.name in ("parent_a", "parent_b", "gap", "voters")]
+    return [Column(name="synthetic", sql="(s.parent_a IS NOT NULL)", reads=("s",)), *parents]
 
 
 def _relabelling(columns: Iterable[Column], classes: Sequence[str]) -> list[Column]:

@@ -50,7 +50,8 @@ def why(files: Files, artifacts: Artifacts, versions: Versions, example_id: str)
         One row a fact, with `COLUMNS`: the example's row in the newest version of its data set (and what
         earlier versions had instead), its scores in the newest scored version, and its fate in every version of
         every subset over the data set or one that it was made from. The same for data sets of other names that
-        were made from this one and still have the example, such as one with labels planted wrong.
+        were made from this one and still have the example, such as one with labels planted wrong. A synthetic row
+        has, instead, its parents, its gap and its features, and its fate in the subsets that hold it.
 
     Raises:
         ValueError: the id has no data set in front of its key.
@@ -63,16 +64,18 @@ def why(files: Files, artifacts: Artifacts, versions: Versions, example_id: str)
     versions.find("dataset", name)
     reader = _Reader(files, artifacts, example_id)
     facts = list(_example_facts(reader, versions.all("dataset", name)))
-    if all(fact["name"] == _GONE for fact in facts):
-        raise NotFoundError(f"data set {name!r} has no example {example_id!r}")
     families = _families(artifacts, versions, name)
+    family = set().union(*families.values())
+    if all(fact["name"] == _GONE for fact in facts):
+        facts = _synthetic_facts(reader, versions, family)
+        if not facts:
+            raise NotFoundError(f"data set {name!r} has no example {example_id!r}")
     for derived in families.keys() - {name}:
         facts += (fact for fact in _example_facts(reader, versions.all("dataset", derived)) if fact["name"] != _GONE)
     scored = versions.names("scored")
     for one in families:
         if one in scored:
             facts += _score_facts(reader, versions.find("scored", one))
-    family = set().union(*families.values())
     for subset in versions.names("subset"):
         for version in versions.all("subset", subset):
             facts += _subset_facts(reader, version, family)
@@ -113,6 +116,13 @@ class _Reader:
         layer = record.table("labels")
         laid = self.row(layer) if own is not None and layer else None
         return None if own is None else {**own, **(laid or {})}
+
+    def children(self, made: tuple[File, ...]) -> int:
+        """How many synthetic rows have the example among their parents."""
+        mine = pl.col("voters").list.contains(self.example_id)
+        for parent in ("parent_a", "parent_b"):
+            mine |= pl.col(parent) == self.example_id
+        return len(self.scan(made).filter(mine).select("example_id").collect())
 
     def placed(self, scores: Record) -> Fact | None:
         """Value, rank and percentile of the example in a score, or None where it has none."""
@@ -157,6 +167,28 @@ def _example_facts(reader: _Reader, versions: list[Version]) -> Iterator[Fact]:
         shown = row
 
 
+def _synthetic_facts(reader: _Reader, versions: Versions, family: set[str]) -> list[Fact]:
+    """What a synthetic row was made of and is, in the last subset version found that holds it; else nothing."""
+    facts: list[Fact] = []
+    for version in (one for name in versions.names("subset") for one in versions.all("subset", name)):
+        record = reader.artifacts.record(version.artifact)
+        made = record.table("synthetic")
+        dataset = record.request.inputs.get("dataset")
+        row = reader.row(made) if made and dataset in family else None
+        if row is None or dataset is None:
+            continue
+        schema = _schema(reader, dataset)
+        told: Fact = {"split": "train", "label": schema.classes[row["label"]]}
+        told |= {} if row["group"] is None else {"group": schema.groups[row["group"]]}
+        told |= {"made by": record.meta["synthetic"]["method"], "parent_a": row["parent_a"]}
+        told |= {"parent_b": row["parent_b"], "gap": row["gap"]}
+        told |= {"voters": ", ".join(row["voters"])} if row["voters"] else {}
+        features = reader.row(record.table("synthetic_features")) or {}
+        told |= {name: value for name, value in features.items() if name != "example_id"}
+        facts = [_fact("example", version, name, text=str(value)) for name, value in told.items()]
+    return facts
+
+
 def _score_facts(reader: _Reader, version: Version) -> Iterator[Fact]:
     scored = reader.artifacts.record(version.artifact)
     classes = _classes(reader, scored.meta["dataset"])
@@ -185,16 +217,20 @@ def _subset_facts(reader: _Reader, version: Version, family: set[str]) -> Iterat
     dataset = record.request.inputs.get("dataset")
     if dataset not in family:
         return
-    row = reader.row(record.table("selection"))
+    made = record.table("synthetic")
+    row = reader.row(record.table("selection")) or (reader.row(made) if made else None)
     if row is None:
         return
     yield _fact("subset", version, "weight", row["weight"], row["reason"])
-    if row["label"] is not None:
+    if made and (children := reader.children(made)):
+        yield _fact("subset", version, "children", children, "synthetic rows made from it")
+    if row["label"] is not None and "parent_a" not in row:
         given = (reader.example(reader.artifacts.record(dataset)) or {}).get("label")
         corrected = _classes(reader, dataset)[row["label"]]
         if corrected != str(given):
             yield _fact("subset", version, "new_label", row["label"], corrected)
-    rule = record.request.settings.get("selector")
+    settings = record.request.settings
+    rule = settings.get("selector", settings.get("rebalancer"))
     if isinstance(rule, Mapping):
         yield _fact("rule", version, "method", text=str(rule.get("method")))
         for name, value in rule.items():
@@ -240,4 +276,8 @@ def _family(artifacts: Artifacts, versions: list[Version]) -> set[str]:
 
 
 def _classes(reader: _Reader, dataset: str) -> tuple[str, ...]:
-    return DatasetSchema.from_json(reader.artifacts.record(dataset).meta["schema"]).classes
+    return _schema(reader, dataset).classes
+
+
+def _schema(reader: _Reader, dataset: str) -> DatasetSchema:
+    return DatasetSchema.from_json(reader.artifacts.record(dataset).meta["schema"])

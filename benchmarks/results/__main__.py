@@ -13,14 +13,14 @@ from pathlib import Path
 
 from benchmarks.results.arms import finished_arms
 from benchmarks.results.document import with_section
-from benchmarks.results.experiments import LEARNERS, Experiment
+from benchmarks.results.experiments import GPU, LEARNERS, Experiment
 from flows.config import Recipe
 from flows.plan import plan_run
 from flows.side_by_side import Work, run_side_by_side
 from flows.step import Step, run_step, show_nothing
 from storage.store import Store
 
-TABLES = {"learners": LEARNERS}
+TABLES = {"learners": LEARNERS, "gpu": GPU}
 WAITED_FOR = ("train_learner", "evaluate_learner")
 """Modules of the steps that run side by side; what comes before them is a matter of seconds."""
 

@@ -66,6 +66,13 @@ class Arm:
         return float(np.mean([self.store.record(one).meta["training_seconds"] for one in self.trainings]))
 
     @property
+    def visits(self) -> int:
+        """Examples that one training visits, over all epochs."""
+        training = self.store.record(self.trainings[0])
+        examples = len(self.store.dataset(training.request.inputs["dataset"]).index("train"))
+        return examples * training.rows("epochs")
+
+    @property
     def fitted(self) -> float:
         """Share of given labels that training predicted right in its last epoch, mean over seeds."""
         return float(np.mean([self.store.record(one).meta["metrics"]["train_accuracy"] for one in self.trainings]))

@@ -33,4 +33,9 @@ def markdown(rows: Sequence[dict[str, str]]) -> str:
 def command(name: str, recipe: Recipe) -> str:
     """What to run for this table, and with which seeds."""
     seeds = "seed 0" if recipe.seeds == 1 else f"seeds 0 to {recipe.seeds - 1}"
-    return f"`make results-learners ONLY={name}`; {seeds}, derived from `seed = {recipe.seed}`."
+    run = (
+        f"python -m benchmarks.results gpu --only {name}"
+        if name.endswith("_gpu")
+        else f"make results-learners ONLY={name}"
+    )
+    return f"`{run}`; {seeds}, derived from `seed = {recipe.seed}`."

@@ -4,7 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.results.inputs import source
-from benchmarks.results.tables import Table, adversarial_table, noise_table, single_step_table, targets_table
+from benchmarks.results.tables import (
+    Table,
+    adversarial_table,
+    noise_table,
+    single_step_table,
+    targets_table,
+    throughput_table,
+)
 from flows.config import Recipe, load_recipe
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -133,3 +140,14 @@ LEARNERS: tuple[Experiment, ...] = (
     ),
 )
 """In the order in which they run."""
+
+GPU: tuple[Experiment, ...] = (
+    Experiment(
+        name="cifar10n_gpu",
+        title="CIFAR-10N, worst labels, PreAct-ResNet-18 in bfloat16",
+        recipe="cifar10n_gpu.toml",
+        source="cifar10n",
+        table=throughput_table,
+    ),
+)
+"""What takes hours without a GPU."""

@@ -16,6 +16,9 @@ Row = dict[str, str]
 Table = Callable[[Sequence[Arm]], list[Row]]
 """Makes rows of finished arms, the first of which is the baseline."""
 
+JUDGES = {"pgd_50": "PGD-50", "auto_attack": "AutoAttack"}
+"""Attacks under which tails are compared."""
+
 
 def noise_table(arms: Sequence[Arm]) -> list[Row]:
     """Test accuracy of the last epoch and of the best one by the noisy validation split."""
@@ -34,6 +37,14 @@ def noise_table(arms: Sequence[Arm]) -> list[Row]:
                 row["last, against the first row"] += f"; against `elr` {gain(arm, other)}"
         rows.append(row)
     return rows
+
+
+def throughput_table(arms: Sequence[Arm]) -> list[Row]:
+    """`noise_table` with training examples per second."""
+    return [
+        {**row, "examples/s": f"{arm.visits / arm.seconds:,.0f}"}
+        for row, arm in zip(noise_table(arms), arms, strict=True)
+    ]
 
 
 def targets_table(arms: Sequence[Arm]) -> list[Row]:
@@ -70,17 +81,17 @@ def adversarial_table(arms: Sequence[Arm]) -> list[Row]:
             "clean": percent(arm.metric("test_accuracy")),
             "PGD-50": percent(list(hits(arm, "pgd_50").mean(axis=1))),
             "AutoAttack": percent(list(hits(arm, "auto_attack").mean(axis=1))),
-            "RA-Tail-30": percent(tails(arm, None)),
-            "fixed tail": percent(tails(arm, fixed)),
-            "worst class": percent(worst_classes(arm)),
-            "CVaR-10 %": plain(arm.metric("pgd_50_loss_at_risk")),
-            "tail, difference": "" if arm is base else interval(tail_difference(arm, base, None), 100, 1),
-            "fixed tail, difference": "" if arm is base else interval(tail_difference(arm, base, fixed), 100, 1),
-            "AutoAttack, difference": "" if arm is base else interval(change, 100, 1),
             "PGD - AutoAttack": gap(arm),
-            "s": f"{arm.seconds:.0f}",
+            "worst class, PGD-50": percent(worst_classes(arm, "pgd_50")),
+            "CVaR-10 %, PGD-50": plain(arm.metric("pgd_50_loss_at_risk")),
+            **{f"RA-Tail-30, {title}": percent(tails(arm, attack, None)) for attack, title in JUDGES.items()},
+            "AutoAttack, difference": "" if arm is base else interval(change, 100, 1),
         }
-        rows.append(row)
+        for attack, title in JUDGES.items():
+            own, same = (tail_difference(arm, base, attack, classes) for classes in (None, fixed))
+            row[f"tail, difference, {title}"] = "" if arm is base else interval(own, 100, 1)
+            row[f"fixed tail, difference, {title}"] = "" if arm is base else interval(same, 100, 1)
+        rows.append({**row, "s": f"{arm.seconds:.0f}"})
     return rows
 
 
@@ -147,21 +158,21 @@ def weakest_classes(arm: Arm) -> NDArray[np.intp]:
     return tail_classes(np.mean([per_class_accuracy(one, labels) for one in logits], axis=0))
 
 
-def tails(arm: Arm, fixed: NDArray[np.intp] | None) -> list[float]:
-    """Mean PGD-50 accuracy over the lowest 30 % of classes, or over fixed ones, a number a seed."""
-    logits, labels = arm.attacked("pgd_50")
+def tails(arm: Arm, attack: str, fixed: NDArray[np.intp] | None) -> list[float]:
+    """Mean accuracy under an attack over the lowest 30 % of classes, or over fixed ones, a number a seed."""
+    logits, labels = arm.attacked(attack)
     return [tail_accuracy(per_class_accuracy(one, labels), fixed) for one in logits]
 
 
-def worst_classes(arm: Arm) -> list[float]:
-    """The lowest PGD-50 accuracy of a class, a number a seed."""
-    logits, labels = arm.attacked("pgd_50")
+def worst_classes(arm: Arm, attack: str) -> list[float]:
+    """The lowest accuracy of a class under an attack, a number a seed."""
+    logits, labels = arm.attacked(attack)
     return [float(np.nanmin(per_class_accuracy(one, labels))) for one in logits]
 
 
-def tail_difference(arm: Arm, base: Arm, fixed: NDArray[np.intp] | None) -> Interval:
-    """Tail accuracy under PGD-50 less the baseline's; without fixed classes each side draws its own tail anew."""
-    (ours, labels), (theirs, _) = arm.attacked("pgd_50"), base.attacked("pgd_50")
+def tail_difference(arm: Arm, base: Arm, attack: str, fixed: NDArray[np.intp] | None) -> Interval:
+    """Tail accuracy under an attack less the baseline's; without fixed classes each side draws its own tail anew."""
+    (ours, labels), (theirs, _) = arm.attacked(attack), base.attacked(attack)
 
     def statistic(seeds: NDArray[np.intp], rows: NDArray[np.intp]) -> float:
         sides = [

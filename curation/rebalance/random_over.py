@@ -4,6 +4,7 @@ The draws are those of imbalanced-learn's RandomOverSampler. Published as the ba
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from curation.rebalancer import Rebalanced, Rebalancer, TrainingRows, legacy_dra
 @dataclass(frozen=True, kw_only=True)
 class RandomOver(Rebalancer):
     """Copy drawn rows; a copy's one parent is the row itself, with a gap of 0."""
+
+    only_copies: ClassVar[bool] = True
 
     balance: Balance = "auto"
     """What the classes shall grow to: `auto`, a share in (0, 1] of the larger of two, or counts by class name."""

@@ -4,6 +4,7 @@ The draws are those of imbalanced-learn's RandomUnderSampler. Published as the b
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from curation.rebalancer import Rebalanced, Rebalancer, TrainingRows, legacy_dra
 @dataclass(frozen=True, kw_only=True)
 class RandomUnder(Rebalancer):
     """Keep drawn rows of each large class, and nothing synthetic."""
+
+    only_copies: ClassVar[bool] = True
 
     balance: Balance = "auto"
     """What the classes shall shrink to: `auto`; a share in (0, 1] that the smaller of two then is of the larger; or

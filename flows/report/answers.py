@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from flows.report.plain_console import PlainConsole
 from storage.export.target import check_target
 
 _ENDINGS = ("csv", "json", "jsonl", "parquet")
@@ -51,7 +52,7 @@ def write_answer(parts: Iterable[pl.DataFrame], shape: str, output: str | None, 
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    Console(stderr=True).print(f"{rows} rows written to {output}", highlight=False)
+    PlainConsole(stderr=True).print(f"{rows} rows written to {output}", highlight=False)
 
 
 def _shape_of(output: str, shape: str) -> str:
@@ -68,7 +69,7 @@ def _shape_of(output: str, shape: str) -> str:
 
 def _to_stream(answer: pl.DataFrame, shape: str) -> None:
     if shape == "table":
-        print_table(answer, Console(), MOST_ROWS)
+        print_table(answer, PlainConsole(), MOST_ROWS)
     elif shape == "csv":
         sys.stdout.write(_flat(answer).write_csv())
     elif shape == "jsonl":
@@ -84,7 +85,7 @@ def _to_file(parts: Iterator[pl.DataFrame], shape: str, path: Path) -> int:
     if shape == "table":
         answer = pl.concat(parts)
         with path.open("w", encoding="utf-8") as stream:
-            print_table(answer, Console(file=stream, width=200), len(answer))
+            print_table(answer, PlainConsole(file=stream, width=200), len(answer))
         return len(answer)
     rows = 0
     with path.open("w", encoding="utf-8", newline="") as stream:

@@ -62,7 +62,12 @@ def _columns(store: Store, record: Record, table: str) -> dict[str, NDArray[Any]
         arrays, _ = from_bytes(store.files.read(files[0].path))
         return dict(arrays)
     frame = pl.concat([pl.read_parquet(store.files.read(file.path)) for file in files], how="vertical_relaxed")
-    return {name: frame[name].to_numpy() for name in frame.columns}
+    return {name: _array(frame[name]) for name in frame.columns}
+
+
+def _array(column: pl.Series) -> NDArray[Any]:
+    """A column's values; lists stay lists."""
+    return np.array(column.to_list(), dtype=object) if isinstance(column.dtype, pl.List) else column.to_numpy()
 
 
 def _array_difference(before: NDArray[Any], after: NDArray[Any]) -> tuple[str, bool] | None:

@@ -89,6 +89,8 @@ def _subset_lines(version: str, rows: list[dict[str, Any]]) -> Iterator[str]:
     yield f"{fate} by {version}: weight {_number(weight['value'])}, {weight['text']}"
     if "new_label" in decided:
         yield f"  new label  {decided['new_label']['text']}"
+    if "children" in decided:
+        yield f"  parent of  {_number(decided['children']['value'])} {decided['children']['text']}"
     settings = [
         f"{fact['name']} {_number(fact['value']) if fact['text'] is None else fact['text']}"
         for fact in own

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flows.report.tables import Row, model_text, with_error
+from flows.report.tables import Row, kept_text, model_text, with_error
 from flows.report.terminal import print_rows
 from storage.artifacts import Artifacts, Record
 from storage.errors import NotFoundError
@@ -18,7 +18,7 @@ from storage.versions import KINDS, Version
 
 _MOST_CHANGES = 3
 _LONGEST_VALUE = 40
-_SECTIONS = {"selector": "selection", "scorer": "scorers", "learner": "learners"}
+_SECTIONS = {"selector": "selection", "rebalancer": "rebalance", "scorer": "scorers", "learner": "learners"}
 
 
 def print_history(store: Store, name: str, last: int, console: Console) -> None:
@@ -98,7 +98,7 @@ def _holds(record: Record) -> str:
     if record.kind == "dataset":
         return f"{record.rows('examples')} rows"
     if record.kind == "selection":
-        return f"{record.meta['kept']} of {record.rows('selection')} examples kept"
+        return kept_text(record)
     if record.kind == "signals":
         return f"signals {', '.join(record.meta['signals'])} of {record.rows('signals')} examples"
     if record.kind == "model":

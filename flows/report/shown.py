@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.tree import Tree
 
 from flows.report.answers import print_table
-from flows.report.tables import metric_rows, model_text
+from flows.report.explained import print_why
+from flows.report.tables import kept_text, metric_rows, model_text
 from flows.report.terminal import print_rows
 from storage.errors import NotFoundError
 from storage.store import Store
@@ -74,7 +75,7 @@ def print_version(store: Store, reference: str, console: Console, *, recipe: boo
 
 
 def print_example(store: Store, example_id: str, console: Console) -> None:
-    """One example: its row, and its scores in the newest version.
+    """One example: its row, and its scores in the newest version; of a synthetic row all that is known.
 
     Raises:
         NotFoundError: there is no such data set or example.
@@ -84,7 +85,7 @@ def print_example(store: Store, example_id: str, console: Console) -> None:
     quoted = example_id.replace("'", "''")
     row = store.sql(f"SELECT * FROM dataset.\"{name}\" WHERE example_id = '{quoted}'")
     if not len(row):
-        raise NotFoundError(f"data set {name!r} has no example {example_id!r}")
+        return print_why(example_id, store.why(example_id), console)
     _print_facts(console, f"{example_id} in {store.version('dataset', name)}", row.row(0, named=True))
     if name in store.names("scored"):
         scores = store.sql(f"SELECT * FROM scored.\"{name}\" WHERE example_id = '{quoted}'")
@@ -124,14 +125,7 @@ def _print_one(store: Store, version: Version, console: Console, *, recipe: bool
     }
     _print_facts(console, str(version), facts)
     if version.kind == "subset":
-        print_table(
-            store.sql(
-                "SELECT label, count(*) FILTER (weight > 0) AS kept, count(*) FILTER (weight = 0) AS dropped, "
-                f'count(*) FILTER (relabelled) AS relabelled FROM subset."{version}" GROUP BY label ORDER BY label'
-            ),
-            console,
-            50,
-        )
+        print_table(store.sql(_counts_query(store, version, made=bool(record.table("synthetic")))), console, 50)
         print_rows("reasons", [{"reason": k, "examples": str(v)} for k, v in record.meta["reasons"].items()], console)
     if version.kind == "model":
         _print_card(record.meta, console)
@@ -185,9 +179,20 @@ def _holds(store: Store, version: Version) -> str:
         splits = ", ".join(f"{name} {number}" for name, number in record.meta["counts"]["by_split"].items())
         return f"{record.rows('examples')} examples ({splits})"
     if version.kind == "subset":
-        return f"{record.meta['kept']} of {record.rows('selection')} examples kept"
+        return kept_text(record)
     if version.kind == "signals":
         return f"{', '.join(record.meta['signals'])} of {record.rows('signals')} examples"
     if version.kind == "model":
         return model_text(record.meta)
     return f"scores {', '.join(record.meta['columns'])}"
+
+
+def _counts_query(store: Store, version: Version, *, made: bool) -> str:
+    """Counts of a subset's rows, by class where it has labels; `made` says whether some are synthetic."""
+    dataset = store.dataset(store.record(version.artifact).request.inputs["dataset"])
+    given, further = (" AND NOT synthetic", ", count(*) FILTER (synthetic) AS synthetic") if made else ("", "")
+    counts = f"count(*) FILTER (weight > 0{given}) AS kept, count(*) FILTER (weight = 0) AS dropped"
+    if not dataset.schema.classes:
+        return f'SELECT {counts}{further} FROM subset."{version}"'
+    relabelled = "count(*) FILTER (relabelled) AS relabelled"
+    return f'SELECT label, {counts}, {relabelled}{further} FROM subset."{version}" GROUP BY label ORDER BY label'

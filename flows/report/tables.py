@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from storage.artifacts import Record
+
 Report = Mapping[str, Any]
 Row = dict[str, str]
 
@@ -111,9 +113,17 @@ def epoch_rows(report: Report) -> list[Row]:
     ]
 
 
+def kept_text(record: Record) -> str:
+    """Such as `900 of 1000 examples kept and 50 synthetic rows`, of a selection."""
+    made = record.rows("synthetic")
+    kept = f"{record.meta['kept']} of {record.rows('selection')} examples kept"
+    return f"{kept} and {made} synthetic rows" if made else kept
+
+
 def class_rows(report: Report) -> list[Row]:
-    """One row a class: kept, dropped, relabelled; and their sums."""
-    columns = ("kept", "dropped", "relabelled")
+    """One row a class: kept, dropped, relabelled, and synthetic where there are such; and their sums."""
+    columns = ["kept", "dropped", "relabelled"]
+    columns += ["synthetic"] if any("synthetic" in one for one in report["classes"]) else []
     rows = [{"class": one["class"], **{name: str(one[name]) for name in columns}} for one in report["classes"]]
     if rows:
         rows.append({"class": "all", **{name: str(sum(one[name] for one in report["classes"])) for name in columns}})

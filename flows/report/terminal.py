@@ -12,6 +12,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from flows.report.plain_console import PlainConsole
 from flows.report.tables import (
     Report,
     Row,
@@ -34,7 +35,7 @@ from storage.lineage import ancestry
 from storage.store import Store
 
 _NUMERIC = re.compile(r"$|[-+]?[0-9][0-9.,]*( ±.*| %| s)?$")
-MESSAGES = Console(stderr=True)
+MESSAGES = PlainConsole(stderr=True)
 """Progress and notes; results alone go to standard output."""
 _QUIET_SECONDS = 30.0
 """After so long without a line, a log gets one from within a step."""
@@ -49,10 +50,10 @@ def progress_bars(steps: int) -> Iterator[Show]:
     """
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[rate]}", markup=False),
         TimeRemainingColumn(compact=True),
     )
     if not MESSAGES.is_terminal:
@@ -117,7 +118,7 @@ class _Lines:
         now = time.perf_counter()
         if progress is not None:
             self.last = progress
-            if now - self.said >= _QUIET_SECONDS:
+            if progress.unit and now - self.said >= _QUIET_SECONDS:
                 self._say(f"[{self.ended + 1}/{self.steps}] {step.title}: {_reached(progress, now - self.since)}")
             return
         self.ended += 1
@@ -163,7 +164,11 @@ def print_report(report: Report, subset: str | None, console: Console) -> None:
     print_rows(f"Subset {subset}: training labels by given class", class_rows(report), console)
     print_rows("Test accuracy, mean ± standard error over seeds", arms_rows(report), console)
     print_rows(comparison_title(report), comparison_rows(report), console)
-    print_rows("Calibration at the last epoch, low is good; scaled by a temperature that fits the given validation labels", calibration_rows(report), console)
+    print_rows(
+        "Calibration at the last epoch, low is good; scaled by a temperature that fits the given validation labels",
+        calibration_rows(report),
+        console,
+    )
     print_rows("Accuracy under attack", attacked_rows(report), console)
     for warning in report.get("warnings", []):
         console.print(Text(f"Suspicious: {warning}.", style="bold"))

@@ -50,9 +50,10 @@ def export_rows(store: Store, version: Version, *, dropped_too: bool = False) ->
     """The rows of a version.
 
     A subset gives the kept rows: those of its data set with `weight`, `reason`, and where it corrects labels,
-    `given_label` beside the corrected `label`. A scored version gives all rows of the data set with its scores, which
-    have the names and values of the view `scored.<name>`. A column of ours that the data set has too is called
-    `tamis_...`.
+    `given_label` beside the corrected `label`; and where it has synthetic rows these, behind all others, marked by
+    `synthetic` and with `parent_a`, `parent_b` and `gap`. A scored version gives all rows of the data set with its
+    scores, which have the names and values of the view `scored.<name>`. A column of ours that the data set has too is
+    called `tamis_...`.
 
     Args:
         store: where the version is.
@@ -79,11 +80,21 @@ def export_rows(store: Store, version: Version, *, dropped_too: bool = False) ->
         weight = pl.col(_own("weight", source))
         wanted = weight.is_not_null() if dropped_too else weight > 0
 
+    empty = _empty(source, beside)
+    made = None
+    if version.kind == "subset" and record.table("synthetic"):
+        empty = _with_parents(empty, source)
+        made = _synthetic(store, version.artifact, source, empty)
+
     def blocks() -> Iterator[pl.DataFrame]:
-        return (found for block in _blocks(source, beside) if len(found := block.filter(wanted)))
+        for block in _blocks(source, beside):
+            if len(found := block.filter(wanted)):
+                yield found if made is None else _with_parents(found, source)
+        if made is not None:
+            yield from made.iter_slices(ROWS_AT_A_TIME)
 
     return ExportRows(
-        schema=_empty(source, beside).schema,
+        schema=empty.schema,
         dataset=source.schema,
         label="label" if source.schema.classes else None,
         card=_card(version, source),
@@ -126,6 +137,34 @@ def _selected(store: Store, selection_id: str, source: Dataset) -> pl.DataFrame:
         corrected = pl.col("label").replace_strict(names, default=None, return_dtype=pl.String)
         columns.append((corrected.cast(kept) if kept.is_numeric() else corrected).alias("_corrected"))
     return table.select(columns)
+
+
+def _with_parents(block: pl.DataFrame, source: Dataset) -> pl.DataFrame:
+    """A block of examples as it stands beside synthetic rows: numbers as float64, and not synthetic itself."""
+    numbers = [one.name for one in source.schema.features if one.kind == "number"]
+    nothing = {"parent_a": pl.String, "parent_b": pl.String, "gap": pl.Float64}
+    return block.with_columns(
+        pl.col(numbers).cast(pl.Float64),
+        pl.lit(value=False).alias(_own("synthetic", source)),
+        *(pl.lit(None, dtype=dtype).alias(_own(name, source)) for name, dtype in nothing.items()),
+    )
+
+
+def _synthetic(store: Store, selection_id: str, source: Dataset, empty: pl.DataFrame) -> pl.DataFrame:
+    """The synthetic rows of a selection with the columns of a block; what only examples have is null."""
+    made = store.table(selection_id, "synthetic")
+    names = pl.Series(source.schema.classes, dtype=pl.String), pl.Series(source.schema.groups, dtype=pl.String)
+    own = ("weight", "reason", "parent_a", "parent_b", "gap")
+    rows = store.table(selection_id, "synthetic_features").with_columns(
+        *(made[name].alias(_own(name, source)) for name in own),
+        pl.lit("train").alias("split"),
+        names[0].gather(made["label"]).cast(empty.schema["label"]).alias("label"),
+        pl.lit(value=True).alias(_own("synthetic", source)),
+        *([names[1].gather(made["group"]).alias("group")] if len(names[1]) else []),
+    )
+    return pl.concat([empty, rows], how="diagonal_relaxed").select(
+        pl.col(name).cast(dtype) for name, dtype in empty.schema.items()
+    )
 
 
 def _scored(store: Store, columns: Mapping[str, str], source: Dataset) -> pl.DataFrame | None:

@@ -16,12 +16,20 @@ from storage.errors import SourceError
 from storage.ingest.ahead import read_ahead
 from storage.ingest.columns import Arrangement, arrange_columns, listing
 from storage.ingest.source import Block, Format, Header, Source, open_format
-from storage.schemas import Feature, ImageFit, Roles
+from storage.schemas import Feature, FeatureKind, ImageFit, Roles
 
 ROWS_AT_A_TIME = 8192
 """Most rows of a block."""
 _DECODED_BYTES = 32 << 20
 _BLOCKS_AHEAD = 2
+_READ_AS: Mapping[FeatureKind, pl.DataType] = {
+    "number": pl.Float64(),
+    "category": pl.String(),
+    "text": pl.String(),
+    "vector": pl.List(pl.Float64()),
+    "image": pl.List(pl.Int64()),
+}
+"""What a feature's column is read as that has no values, or lists beside other things."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +60,7 @@ def input_blocks(
     reader = open_format(source)
     header = reader.columns(source.location)
     _check_columns(header, features, source.location)
+    header = _known(header, features, source.location)
     named = key if key in header.columns and all(one.name != key for one in features) else None
     types = {name: _wanted(header, name, features) for name in header.columns}
     arrangement = _arranged(header, types, features, named, image_fit, source.location)
@@ -106,6 +115,42 @@ def _check_columns(header: Header, features: Sequence[Feature], location: str) -
         raise SourceError(f"{location} lacks {listing(missing)}, which the model reads{has}")
 
 
+def _known(header: Header, features: Sequence[Feature], location: str) -> Header:
+    """The header with what is known of the features in place of guesses; other types are errors."""
+    types = {one.name: _known_type(header, one) for one in features}
+    nested = [name for name in header.nested if not isinstance(types.get(name), pl.List)]
+    for one in features:
+        if one.name in nested or not _can_be(types[one.name], one.kind):
+            found = "lists or objects" if one.name in nested else types[one.name]
+            raise SourceError(
+                f"column {one.name!r} of {location} holds {found}; the model reads {_one(one.kind)}; cast it there"
+            )
+    return replace(header, columns={**header.columns, **types}, nested=nested)
+
+
+def _known_type(header: Header, feature: Feature) -> pl.DataType:
+    """A column's type; that of the feature where it has none, or lists of whole numbers or of several kinds."""
+    dtype, kind = header.columns[feature.name], feature.kind
+    if dtype == pl.Null or (kind in ("vector", "image") and feature.name in header.nested):
+        return _READ_AS[kind]
+    if kind == "vector" and isinstance(dtype, pl.List | pl.Array) and dtype.inner.is_integer():
+        return pl.Array(pl.Float64(), dtype.size) if isinstance(dtype, pl.Array) else _READ_AS[kind]
+    return dtype
+
+
+def _can_be(dtype: pl.DataType, kind: FeatureKind) -> bool:
+    """Whether a column of a type may hold such a feature; numbers and words are told apart later."""
+    if isinstance(dtype, pl.List | pl.Array):
+        return dtype.inner.is_float() if kind == "vector" else kind == "image" and dtype.inner.is_integer()
+    if kind in ("vector", "image"):
+        return kind == "image" and dtype == pl.Binary
+    return dtype.is_numeric() or dtype in (pl.Boolean, pl.String, pl.Categorical, pl.Enum)
+
+
+def _one(kind: FeatureKind) -> str:
+    return f"{'an' if kind == 'image' else 'a'} {kind}"
+
+
 def _wanted(header: Header, name: str, features: Sequence[Feature]) -> pl.DataType:
     """The type to read a column as: of a text file that of the feature, since its types are guesses."""
     dtype = header.columns[name]
@@ -146,7 +191,7 @@ def _arranged(
         if found.kind != known.kind:
             raise SourceError(
                 f"column {found.name!r} of {location} is {header.columns[found.name]}, a {found.kind}; the model reads "
-                f"a {known.kind}; cast it there"
+                f"{_one(known.kind)}; cast it there"
             )
         if found.shape and found.shape != known.shape:
             raise SourceError(

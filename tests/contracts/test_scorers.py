@@ -13,7 +13,10 @@ from tests.contracts.discovery import build, implementations, modules, public_cl
 from tests.worlds import World, planted_flips
 
 SCORERS = implementations("curation.scorers", Scorer)
-SETTINGS = {"score": "planted", "target": 0, "num_neighbors": 5, "alarm_share": 1.0, "threshold": 0.6}
+SETTINGS = {
+    **{"score": "planted", "target": 0, "num_neighbors": 5, "alarm_share": 1.0, "threshold": 0.6},
+    "num_dimensions": 3,
+}
 FOLLOW_THE_ORDER = ("ExactDuplicates", "NearDuplicates")
 """Of equal rows the first in the order of the data set stays: what they say depends on that order."""
 
@@ -33,6 +36,8 @@ def crowded(world: World, *, seed: int = 0) -> Signals:
         "minhash": minhash,
         "embedding": embedding,
         "score": rng.integers(40, size=size).astype(np.float64),
+        "benchmark": np.where(np.arange(size) % 4 == 0, np.arange(size) // 4 % 2, -1),
+        "ngram_counts": rng.integers(5, size=(size, 6)).astype(np.uint16),
     }
     return Signals(index=world.signals.index, arrays={**world.signals.arrays, **alone}, epochs=world.signals.epochs)
 
@@ -80,6 +85,7 @@ def without(signals: Signals, name: str) -> Signals:
 def test_the_walk_finds_scorers():
     expected = {"Loss", "EL2N", "AUM", "ELRNoise", "Margin", "Forgetting", "ConfidentLearning", "GraNd"}
     expected |= {"ExactDuplicates", "NearDuplicates", "KNNDistance", "KNNDisagreement", "TextClassifier", "Percentile"}
+    expected |= {"BETR", "BETREmbedded", "CosineMax", "DSIR", "TargetClassifier"}
     assert expected <= {scorer.__name__ for scorer in SCORERS}
 
 

@@ -16,12 +16,31 @@ SETTINGS = {
     "prefer_low": ("other",),
     "fraction": 0.3,
     "maximum": 4.0,
+    "num_prototypes": 2,
+    "token_fraction": 0.3,
+}
+DRAWN_BY_LOT = {"Random", "CCS", "ImportanceSampling"}
+READS_A_SIGNAL = {
+    "KCenter": "embedding",
+    "FacilityLocation": "embedding",
+    "Prototypes": "embedding",
+    "ClassBalanced": "label",
+    "ClassWeights": "label",
+    "TokenBudget": "num_tokens",
 }
 
 every_selector = pytest.mark.parametrize("selector", SELECTORS, ids=lambda selector: selector.__name__)
 
-every_selector_with_a_budget = pytest.mark.parametrize(
-    "selector", [selector for selector in SELECTORS if "fraction" in {field.name for field in fields(selector)}]
+WITH_A_FRACTION = [selector for selector in SELECTORS if "fraction" in {field.name for field in fields(selector)}]
+WITH_A_BUDGET = [selector for selector in WITH_A_FRACTION if not selector.schedules]
+
+every_selector_with_a_fraction = pytest.mark.parametrize("selector", WITH_A_FRACTION)
+every_selector_with_a_budget = pytest.mark.parametrize("selector", WITH_A_BUDGET)
+every_selector_with_a_schedule = pytest.mark.parametrize(
+    "selector", [selector for selector in SELECTORS if selector.schedules]
+)
+every_selector_that_ranks = pytest.mark.parametrize(
+    "selector", [selector for selector in WITH_A_BUDGET if selector.__name__ not in DRAWN_BY_LOT]
 )
 every_selector_that_reads_a_score = pytest.mark.parametrize(
     "selector", [selector for selector in SELECTORS if build(selector, **SETTINGS).reads]
@@ -35,6 +54,7 @@ def examples(num_examples: int, *, num_values: int = 7) -> tuple[Signals, dict[s
     arrays = {
         "label": rng.integers(3, size=num_examples),
         "embedding": rng.integers(4, size=(num_examples, 3)).astype(np.float32),
+        "num_tokens": rng.integers(1, 9, size=num_examples),
     }
     other = rng.integers(num_values, size=num_examples).astype(np.float64)
     scores = {
@@ -58,6 +78,7 @@ def test_the_walk_finds_selectors():
     names = {selector.__name__ for selector in SELECTORS}
     assert {"Everything", "Random", "TopFraction", "Threshold", "ClassBalanced", "CCS", "KCenter"} <= names
     assert {"ImportanceSampling", "Borda", "Bloc", "SNTV", "ChamberlinCourant", "OWA"} <= names
+    assert {"RS2", "FacilityLocation", "Prototypes"} <= names
 
 
 @pytest.mark.parametrize("module", modules("curation.selectors"), ids=lambda module: module.__name__)
@@ -106,11 +127,60 @@ def test_a_fraction_is_met_exactly_in_spite_of_ties(selector, num_examples, frac
     assert selection.kept.sum() == budget(fraction, num_examples)
 
 
-@every_selector_with_a_budget
+@every_selector_with_a_fraction
 def test_a_fraction_that_rounds_to_nothing_is_refused(selector):
     signals, scores = examples(4)
-    with pytest.raises(ValueError, match="keeps none of 4 examples"):
+    with pytest.raises(ValueError, match="none of 4 examples; nothing could be trained on it"):
         select(build(selector, **{**SETTINGS, "fraction": 0.1}), signals, scores)
+
+
+@every_selector_with_a_fraction
+@pytest.mark.parametrize("fraction", [0.0, -0.1, 1.1])
+def test_a_fraction_outside_its_range_is_refused(selector, fraction):
+    with pytest.raises(ValueError, match=rf"fraction must be in \(0, 1\], got {fraction}"):
+        build(selector, **{**SETTINGS, "fraction": fraction})
+
+
+@every_selector
+def test_selections_carry_a_schedule_only_where_the_selector_says_so(selector):
+    signals, scores = examples(20)
+    assert (select(build(selector, **SETTINGS), signals, scores).schedule is not None) == selector.schedules
+
+
+@every_selector_with_a_schedule
+def test_a_schedule_keeps_everything_and_has_the_fraction_and_a_seed_of_the_generator(selector):
+    signals, scores = examples(20)
+    instance = build(selector, **{**SETTINGS, "fraction": 0.25})
+    first, again, other = (select(instance, signals, scores, seed=seed) for seed in (0, 0, 1))
+    assert (first.weights == 1).all()
+    assert first.schedule.fraction == 0.25
+    assert first.schedule == again.schedule
+    assert first.schedule.seed != other.schedule.seed
+
+
+@every_selector_that_ranks
+def test_of_equal_examples_those_with_the_smaller_ids_are_kept(selector):
+    signals, scores = examples(12)
+    alike = Signals(
+        index=signals.index, arrays={"label": np.zeros(12, np.int64), "embedding": np.ones((12, 2), np.float32)}
+    )
+    same = {name: Scores(index=one.index, values=np.full(12, 2.0), high_means="hard") for name, one in scores.items()}
+    selection = select(build(selector, **{**SETTINGS, "fraction": 0.5}), alike, same)
+    kept = [example for example, weight in zip(alike.index, selection.weights, strict=True) if weight]
+    assert sorted(kept) == sorted(alike.index)[:6]
+
+
+@every_selector
+def test_a_signal_that_is_not_there_is_named(selector):
+    signals, scores = examples(20)
+    bare = Signals(index=signals.index, arrays={"other": np.zeros(20)})
+    instance = build(selector, **SETTINGS)
+    name = READS_A_SIGNAL.get(selector.__name__)
+    if name is None:
+        assert by_example(select(instance, bare, scores)) == by_example(select(instance, signals, scores))
+        return
+    with pytest.raises(ValueError, match=f"signal '{name}' was not recorded; this run has other"):
+        select(instance, bare, scores)
 
 
 @every_selector

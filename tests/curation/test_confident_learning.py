@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from curation.confident_joint import (
     confident_counts,
     confident_thresholds,
     estimated_joint,
+    exact_sums,
 )
 from curation.label_filters import LABEL_FILTERS, Evidence, at_least_one_kept, label_issues, lowest, normalized_margin
 from curation.scorers.confident_learning import ConfidentLearning
@@ -107,6 +110,29 @@ def test_the_calibrated_counts_are_those_of_cleanlab():
     # `compute_confident_joint` of cleanlab 2.9.0 without and with calibration.
     assert counts.tolist() == [[8, 1, 1], [2, 11, 0], [2, 1, 10]]
     assert calibrated_counts(counts, np.bincount(labels)).tolist() == [[16, 2, 2], [3, 17, 0], [3, 2, 15]]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 2)), max_size=40))
+def test_sums_by_part_are_those_of_fsum(pairs):
+    values = np.array([value for value, _ in pairs], dtype=np.float64)
+    parts = np.array([part for _, part in pairs], dtype=np.int64)
+    expected = [math.fsum(values[parts == part]) for part in range(3)]
+    assert exact_sums(values, parts, 3) == expected
+
+
+def test_numbers_far_smaller_than_others_are_summed_to_the_last_digit():
+    values = np.array([1.0, 2.0**-53, 2.0**-60, 5e-324, 0.1, 0.2])
+    # Just above half of the last digit of 1: rounded up, where sums one by one would stay at 1.
+    assert exact_sums(values, np.array([0, 0, 0, 0, 1, 1]), 2) == [1 + 2.0**-52, math.fsum([0.1, 0.2])]
+
+
+def test_probabilities_that_are_not_contiguous_flag_alike():
+    probs, labels = noisy(5)
+    apart = np.repeat(probs, 2, axis=1)[:, ::2]
+    for rule in LABEL_FILTERS:
+        expected = label_issues(evidence(probs, labels), rule)
+        np.testing.assert_array_equal(label_issues(evidence(apart, labels), rule), expected)
 
 
 @settings(max_examples=25, deadline=None)

@@ -138,9 +138,42 @@ def test_settings_outside_their_range_are_refused(given_settings, message):
         Quotas(**given_settings)
 
 
+def named_world(**categories: tuple[str, ...]) -> Signals:
+    plain = signals_of(label=[0, 0, 1, 1, 1, 2], group=[0, 1, 1, 0, 1, 0])
+    return Signals(index=plain.index, arrays=plain.arrays, categories=categories)
+
+
+def test_groups_are_named_by_classes_and_values_without_a_name_by_their_number():
+    signals = named_world(label=("cat", "dog"))
+    quotas = Quotas(over=("label", "group"), floors={"dog,1": 2}, ceilings={"2,0": 0})
+    found = bounds_for(quotas, signals, budget=3)
+    assert found.names == ("cat,0", "cat,1", "dog,0", "dog,1", "2,0")
+    assert found.lower.tolist() == [0, 0, 0, 2, 0]
+    assert found.upper.tolist() == [1, 1, 1, 2, 0]
+
+
+def test_a_group_may_be_given_by_its_numbers_unless_a_class_has_that_name():
+    by_number = bounds_for(Quotas(over=("label",), floors={"1": 3}), named_world(label=("cat", "dog", "eel")), 4)
+    assert by_number.lower.tolist() == [0, 3, 0]
+    by_name = bounds_for(Quotas(over=("label",), floors={"1": 2}), named_world(label=("1", "0", "2")), 4)
+    assert by_name.lower.tolist() == [2, 0, 0]
+
+
+def test_infeasible_quotas_name_the_class():
+    quotas = Quotas(over=("label",), floors={"cat": 3})
+    with pytest.raises(ValueError, match=r"group cat has 2 examples, its floor is 3 \(nearest feasible: 2\)"):
+        bounds_for(quotas, named_world(label=("cat", "dog", "eel")), 4)
+
+
+def test_a_name_that_two_crossings_share_is_refused():
+    signals = named_world(label=("a", "a,b", "c"), group=("b,c", "c"))
+    with pytest.raises(ValueError, match="floors: 'a,b,c' names several groups"):
+        bounds_for(Quotas(over=("label", "group"), floors={"a,b,c": 1}), signals, 3)
+
+
 def test_unknown_groups_and_signals_that_are_no_groups_are_named():
     signals = signals_of(label=[0, 1])
-    with pytest.raises(ValueError, match="floors name the group '7' of label; groups are 0, 1"):
+    with pytest.raises(ValueError, match="floors: '7' is no group of label; groups are 0, 1"):
         bounds_for(Quotas(over=("label",), floors={"7": 1}), signals, 1)
     with pytest.raises(ValueError, match="signal 'group' was not recorded"):
         bounds_for(Quotas(over=("group",), floor=0.5), signals, 1)

@@ -4,7 +4,8 @@ from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
 from curation.examiners.hashed_ngrams import HashedNgrams
-from curation.scorers.text_classifier import TextClassifier, fit, probability
+from curation.linear_classifier import fit, probability
+from curation.scorers.text_classifier import TextClassifier
 from storage.index import ExampleIndex
 from storage.values import Signals
 

@@ -22,6 +22,7 @@ ALLOWED = {
     "flows/reproduce_version.py: TemporaryDirectory": "a scratch store, which is written through its own door",
     "flows/report/answers.py: open w": "--output, a file that the user names",
     "flows/report/answers.py: write_csv": "--output, a file that the user names",
+    "flows/report/answers.py: write_ndjson": "--output, a file that the user names",
     "flows/report/answers.py: ParquetWriter": "--output, a file that the user names",
     "flows/report/answers.py: write_table": "--output, a file that the user names",
     "flows/report/answers.py: replace": "--output, a file that the user names, takes its place once it is whole",

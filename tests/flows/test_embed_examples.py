@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from flows import resolve
 from flows.config import load_recipe, parse_recipe
 from flows.curate_and_train import curate_and_train
 from flows.embed_examples import embedding_request
+from flows.evaluate_model import evaluation_step
 from flows.export_version import export_version
 from flows.ingest_by_hand import append_location, ingest_location, relabel_examples
 from flows.plan import plan_run
@@ -96,6 +98,25 @@ def test_a_learner_tells_two_vocabularies_apart_after_three_epochs(trained):
     assert found == (240, 400)
     (found,) = store.sql("SELECT min(len(embedding)) AS d, count(text) AS texts FROM dataset.texts").rows()
     assert found == (64, 400)
+
+
+def test_a_model_is_evaluated_on_texts_that_are_embedded_as_its_own_were_and_on_no_others(trained, tmp_path):
+    shutil.copytree(trained.location, tmp_path / "store")
+    store, path = Store.open(tmp_path / "store"), write_texts(tmp_path / "more.parquet", seed=1)
+    for name, seed in (("alike", 0), ("otherwise", 3)):
+        made(store, recipe_of(path, name=name, embedding={**HASHED, "seed": seed}))
+    made(store, recipe_of(path, name="plain", embedding=None))
+
+    def step(data: str):
+        return evaluation_step(store, "texts-plain", data, split="test", epoch="last", attacks={})
+
+    run_step(store, step("alike"), None, show_nothing)
+    with pytest.raises(ValueError, match="of otherwise were made with seed 3, and the model reads those with seed 0"):
+        step("otherwise")
+    with pytest.raises(
+        ValueError, match=r"plain lacks the features embedding, .*\[embedding\], method 'hashed_ngrams'"
+    ):
+        step("plain")
 
 
 def test_rows_ids_splits_and_labels_stay_and_no_text_is_left_in_the_features(trained):
@@ -247,7 +268,7 @@ class Fake:
 
     def __init__(self, name: str) -> None:
         if name == "gone":
-            raise OSError("no such network")
+            raise OSError("no such\nnetwork")
         self.seen = []
 
     from_pretrained = classmethod(lambda cls, name: cls(name))

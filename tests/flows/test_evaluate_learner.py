@@ -181,7 +181,11 @@ def test_an_interrupted_evaluation_repeats_no_finished_attack(tmp_path, monkeypa
     with pytest.raises(InterruptionError):
         run_step(store, step, None, interrupt)
     assert not store.has(step.id)
+    _, card = store.checkpoints.load(step.id)
+    card["seconds"] += 1000
+    store.checkpoints.save(step.id, store.checkpoints.load(step.id)[0], card)
     run_step(store, step, None, show_nothing)
+    assert 1000 < store.record(step.id).seconds < 2000
     assert names == ["fgsm", "pgd_20", "pgd_50"]
     assert store.table(step.id, "attacked")["attack"].unique(maintain_order=True).to_list() == names
     assert store.checkpoints.load(step.id) is None
@@ -218,6 +222,7 @@ def test_the_catalogue_tells_metrics_of_both_epochs_by_arm_and_seed_of_the_train
         ("evaluation.attacks=['cw']", "attacks must be of fgsm, pgd_20, .*, auto_attack, got 'cw'"),
         ("evaluation.attacks=['fgsm', 'fgsm']", "attacks must name each attack once"),
         ("evaluation={attacks=['fgsm'], attacked=0}", "attacked must be at least 1, or 'all', got 0"),
+        ("evaluation={attacks=['auto_attack'], threat={epsilon=0}}", "threat.epsilon must be above 0 .*, got 0"),
         ("evaluation.masking=true", "masking has no effect without attacks"),
         ("evaluation.threat={epsilon=0.1}", "threat has no effect without attacks"),
         ("evaluation.attacked=10", "attacked has no effect without attacks"),

@@ -118,7 +118,7 @@ def test_a_frozen_classifier_scores_new_rows_by_what_it_was_fitted_on(tmp_path):
     last = columns_of(store)["alike"]
     scores = store.scores(last)
     assert np.array_equal(scores.values[: len(first)], first.values)
-    from curation.scorers.text_classifier import probability
+    from curation.linear_classifier import probability
 
     record = store.record(last)
     embedding = store.unrecorded(record.request.inputs["signals.000"], scores.index, ("embedding",))["embedding"]

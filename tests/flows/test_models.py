@@ -109,6 +109,19 @@ def test_a_damaged_weight_file_is_one_sentence(own, trained, capsys, damage):
     assert (code, out, len(err.splitlines())) == (1, "", 1)
 
 
+def test_a_name_that_cannot_be_published_is_refused_before_there_is_any_work(own, capsys, monkeypatch):
+    store = own
+    monkeypatch.setenv("TAMIS_STORE", store.location)
+    store.tag("model", "live", "weather-plain@1")
+    before = store.artifacts.ids()
+    train = ("train", "--subset", "dry@1", "--learner", "plain", "--set", "training.epochs=1")
+    for name, sentence in (("live", "'live' is a tag, now of weather-plain@1"), ("", "'' cannot be a name")):
+        code, out, err = tamis(*train, "--name", name, capsys=capsys)
+        assert (code, out, len(err.splitlines())) == (1, "", 1)
+        assert sentence in err
+    assert store.artifacts.ids() == before
+
+
 def test_unknown_models_and_missing_best_epochs_say_what_there_is(trained, tmp_path):
     store, _ = trained
     with pytest.raises(
@@ -153,6 +166,8 @@ def test_a_model_is_reproduced_shown_logged_tagged_and_queried(trained, tmp_path
     assert "test_accuracy" in out
     assert "erm (mlp) trained on" in tamis("show", capsys=capsys)[1]
     assert "erm (mlp) trained on" in tamis("log", "weather-plain", capsys=capsys)[1]
+    code, _, err = tamis("show", "weather-plain", "--recipe", capsys=capsys)
+    assert (code, "--recipe has an effect on a version alone" in err) == (2, True)
     row = store.sql(
         "SELECT version, o.learner, model, num_classes, value FROM catalog.models AS o JOIN catalog.metrics AS m "
         "ON m.artifact = o.evaluation WHERE metric = 'test_accuracy' ORDER BY version DESC LIMIT 1"

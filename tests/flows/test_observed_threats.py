@@ -1,8 +1,9 @@
 import numpy as np
+import polars as pl
 import pytest
 
 from storage.store import Store
-from tests.flows.tiny_world import made, split_recipe
+from tests.flows.tiny_world import made, split_recipe, split_rows
 
 WORDS = "attack={epsilon=0.1, scales='deviation', lower='observed', upper='observed'}"
 
@@ -28,3 +29,16 @@ def test_a_training_without_such_words_keeps_nothing_of_the_kind_and_wrong_words
     wrong = WORDS.replace("deviation", "range")
     with pytest.raises(ValueError, match=r"learners\.plain\.attack\.scales: Invalid enum value 'range'"):
         made(store, split_recipe(tmp_path, f"learners={{plain={{method='pgd_training', {wrong}}}}}"), "train_learner")
+
+
+def test_robust_accuracy_on_validation_rows_beyond_the_observed_bounds_is_measured(tmp_path):
+    store = Store.create(tmp_path / "store")
+    far = (pl.col("part") == "validation") & (pl.col("row") == "validation19")
+    rows = split_rows().with_columns(pl.when(far).then(pl.lit(50.0)).otherwise(pl.col("x")).alias("x"))
+    settings = (f"learners={{plain={{method='pgd_training', {WORDS}}}}}", "training.best_by='robust_accuracy'")
+    (training,) = made(store, split_recipe(tmp_path, *settings, rows=rows), "train_learner")
+    record = store.record(training)
+    assert record.meta["observed"]["attack"]["upper"][0] < 2
+    found = store.table(training, "epochs")["validation_robust_accuracy"]
+    assert len(found) == 6
+    assert record.meta["best_epoch"] == int(found.arg_max()) + 1

@@ -2,16 +2,20 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
+from flows import side_by_side
 from flows.config import load_recipe
 from flows.curate_and_train import curate_and_train
 from flows.side_by_side import Work, startable
 from flows.step import Step, show_nothing
 from storage.artifacts import Request
 from storage.store import Store
+from tests.flows.commands import tamis
 
 TABLE = (
     "source.location=sklearn:iris",
@@ -50,6 +54,28 @@ def test_a_step_that_fails_is_told_as_in_one_process_and_what_ended_stays(tmp_pa
     with pytest.raises(FloatingPointError, match="is not finite"):
         curate_and_train(store, recipe, show_nothing, processes=2)
     assert store.names("dataset") == ["digits"]
+
+
+def test_a_process_that_was_killed_is_told_in_one_sentence(tmp_path, capsys, monkeypatch):
+    class Killed:
+        def __init__(self, *_, **__) -> None: ...
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_) -> None: ...
+
+        def submit(self, *_) -> "Future[str]":
+            future: Future[str] = Future()
+            future.set_exception(BrokenProcessPool())
+            return future
+
+    monkeypatch.setattr(side_by_side, "ProcessPoolExecutor", Killed)
+    changes = [part for change in TABLE for part in ("--set", change)]
+    place = str(tmp_path / "store")
+    code, _, err = tamis("run", "digits", *changes, "--processes", "2", "--store", place, capsys=capsys)
+    assert code == 1
+    assert err.splitlines()[-1].startswith("tamis: a process ended without a word while others worked")
 
 
 def test_a_step_waits_for_its_inputs_and_the_first_that_can_start_does():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from flows import resolve
+from flows import resolve, train_learner
 from flows.config import build
 from flows.plan import plan_run
 from flows.step import run_step, show_nothing
@@ -10,7 +10,7 @@ from learners.fit import fit
 from learners.training import Training
 from storage.errors import NotFoundError
 from storage.store import Store
-from tests.flows.tiny_world import noisy_recipe
+from tests.flows.tiny_world import made, noisy_recipe
 
 
 def trained(store: Store, recipe):
@@ -117,3 +117,15 @@ def test_a_training_that_stopped_early_and_was_killed_before_it_was_published_en
     interrupted(again, recipe, last)
     resumed, _ = trained(again, recipe)
     assert [one.sha256 for one in resumed.table("model")] == [one.sha256 for one in record.table("model")]
+
+
+@pytest.mark.parametrize(("setting", "steps"), [((), 4), (("training.steps_per_epoch=7",), 7)])
+def test_a_subset_trains_for_as_many_steps_as_everything_also_where_a_recipe_sets_them(tmp_path, setting, steps):
+    arms = "arms=[{learner='plain', data='everything'}, {learner='plain', data='subset'}]"
+    half = "selection={subset='half', method='random', fraction=0.5}"
+    recipe = noisy_recipe(tmp_path, arms, half, "training.epochs=1", *setting)
+    store = Store.create(tmp_path / "store")
+    for training in made(store, recipe, "train_learner"):
+        task = train_learner._Task.of(store, store.record(training).request)
+        (report,) = task.epochs(None, None)
+        assert report.state.step == steps

@@ -61,6 +61,8 @@ def test_drawn_examples_are_the_seeds_alone_in_their_own_order(make_table):
     np.testing.assert_array_equal(drawn.labels, examples.labels[rows])
     np.testing.assert_array_equal(drawn.groups, rows)
     assert drawn_examples(examples, 60, 4) is examples
+    soft = np.random.default_rng(0).dirichlet(np.ones(3), 60).astype(np.float32)
+    np.testing.assert_array_equal(drawn_examples(replace(examples, soft_labels=soft), 20, 4).soft_labels, soft[rows])
 
 
 def test_every_example_is_drawn_as_often_as_any_other(make_table):

@@ -109,3 +109,12 @@ def test_a_mean_of_networks_is_attacked_as_one(make_table):
     still = adversarial_margins(networks, examples, Attack(epsilon=0.0))
     logits = torch.from_numpy(predict_logits(networks, examples))
     np.testing.assert_allclose(still, label_margins(logits, torch.from_numpy(examples.labels)), atol=1e-5)
+
+
+def test_every_network_of_several_is_left_in_the_mode_that_it_had(make_table):
+    networks = [torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Dropout(0.5)) for _ in range(2)]
+    networks[0].eval()
+    networks[1][1].eval()
+    adversarial_logits(networks, make_table(), Attack(epsilon=0.1, step_size=0.05, num_steps=1))
+    modes = [[part.training for part in network.modules()] for network in networks]
+    assert modes == [[False, False, False], [True, True, False]]

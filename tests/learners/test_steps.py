@@ -2,11 +2,13 @@ import pytest
 import torch
 from torch import nn
 
+from learners.batches import ExampleTensors
 from learners.methods.elr import ELR
 from learners.methods.elr_plus import ELRPlus
 from learners.methods.erm import ERM
 from learners.methods.ps_kd import PSKD
-from learners.steps import num_parts
+from learners.steps import num_parts, take_step
+from learners.validation import BEST
 from tests.learners.states import assert_close_networks, assert_equal_networks, state_of
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-6}
@@ -110,3 +112,29 @@ def test_a_gpu_that_is_not_there_is_refused(train, make_table):
 def test_compilation_on_the_cpu_is_refused(train, make_table):
     with pytest.raises(ValueError, match="compile needs a GPU"):
         train(ERM(), make_table(), device="cpu", compile=True)
+
+
+class ThreeAlike:
+    """Three ranks that hold the same, by what one of them has."""
+
+    rank, world_size = 0, 3
+
+    def gathered(self, rows, total):
+        return rows.repeat(3, *[1] * (rows.ndim - 1))[:total]
+
+    def means(self, numbers):
+        return (numbers + numbers + numbers) / 3
+
+    def sum_gradients(self, network):
+        pass
+
+
+def test_the_value_of_the_best_epoch_stays_what_it_is_on_three_ranks(make_table):
+    accuracies = [count / 2000 for count in range(2001)]
+    value = next(one for one in accuracies if (one + one + one) / 3 != one)
+    state = state_of(nn.Linear(4, 3), num_examples=60)
+    state.descent.ranks = ThreeAlike()
+    state.vector(BEST, size=2).copy_(torch.tensor([1.0, value], dtype=torch.float64))
+    batch = ExampleTensors.of(make_table()).batch(torch.arange(2))
+    take_step(ERM(), state, [batch], [6])
+    assert state.vectors[BEST].tolist() == [1.0, value]

@@ -63,6 +63,46 @@ def test_vectors_must_have_the_length_that_is_known_of_them(tmp_path):
         input_blocks(Source(location=str(tmp_path / "two.parquet")), (VECTOR,))
 
 
+def test_vectors_of_a_text_file_are_known_by_the_features_and_not_by_its_first_rows(tmp_path):
+    lines = ['{"v": null}', '{"v": [1, 2, 3]}', '{"v": [1, "2", 3]}', '{"v": 5}', '{"v": [1.5, 2, 3]}', '{"v": "no"}']
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    (block,) = input_blocks(Source(location=str(tmp_path / "rows.jsonl")), (VECTOR,))
+    assert block.told["problem"].to_list() == ["missing value", None, "not a list", "not a list", None, "not a list"]
+    assert block.frame["v"].to_list() == [[1.0, 2.0, 3.0], [1.5, 2.0, 3.0]]
+    (tmp_path / "whole.jsonl").write_text(lines[1])
+    (block,) = input_blocks(Source(location=str(tmp_path / "whole.jsonl")), (VECTOR,))
+    assert block.frame["v"].to_list() == [[1.0, 2.0, 3.0]]
+
+
+@pytest.mark.parametrize("dtype", [pl.List(pl.Int64), pl.Array(pl.UInt8, 3)])
+def test_lists_of_whole_numbers_are_vectors_where_the_model_reads_vectors(tmp_path, dtype):
+    pl.DataFrame({"v": pl.Series([[1, 2, 3]], dtype=dtype)}).write_parquet(tmp_path / "rows.parquet")
+    (block,) = input_blocks(Source(location=str(tmp_path / "rows.parquet")), (VECTOR,))
+    assert block.frame["v"].to_list() == [[1.0, 2.0, 3.0]]
+
+
+@pytest.mark.parametrize("feature", [NUMBER, COLOUR, VECTOR, IMAGE])
+def test_a_column_without_a_single_value_is_missing_in_every_row(tmp_path, feature):
+    pl.DataFrame({feature.name: [None, None]}).write_parquet(tmp_path / "rows.parquet")
+    (block,) = input_blocks(Source(location=str(tmp_path / "rows.parquet")), (feature,))
+    assert block.told["problem"].to_list() == ["missing value"] * 2
+
+
+@pytest.mark.parametrize(
+    ("feature", "values", "found"),
+    [
+        (NUMBER, [[1.5]], r"holds List\(Float64\); the model reads a number; cast it there"),
+        (COLOUR, [b"red"], "holds Binary; the model reads a category; cast it there"),
+        (VECTOR, [["a"]], r"holds List\(String\); the model reads a vector; cast it there"),
+        (IMAGE, [[0.5] * 4], r"holds List\(Float64\); the model reads an image; cast it there"),
+    ],
+)
+def test_what_a_feature_cannot_be_read_from_is_told_without_advice_for_an_ingest(tmp_path, feature, values, found):
+    pl.DataFrame({feature.name: values}).write_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(SourceError, match=found):
+        input_blocks(Source(location=str(tmp_path / "rows.parquet")), (feature,))
+
+
 def test_text_types_follow_the_features_and_not_the_first_rows(tmp_path):
     (tmp_path / "rows.csv").write_text("colour,x,note\n1,1,5\n2,2.5,late text\n,3,\n")
     colour = Feature(name="colour", kind="category", categories=("1", "2"))

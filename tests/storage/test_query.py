@@ -587,5 +587,5 @@ def test_of_many_names_those_like_the_wanted_one_are_told(shop: Shop) -> None:
     dataset = write_dataset(shop.artifacts, shop.versions)
     for number in range(30):
         shop.versions.publish("dataset", f"other-{number}", dataset)
-    with pytest.raises(NotFoundError, match=r"the store has (\w+\.toy, ){2}.* and 46 more, which catalog"):
+    with pytest.raises(NotFoundError, match=r"the store has (\w+\.toy, ){2}.* and 47 more, which catalog"):
         shop.ask("SELECT * FROM toys")
