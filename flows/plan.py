@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flows import resolve
-from flows.config import ArmConfig, Recipe, check_beside_metadata, check_score_names
+from flows.config import Recipe, check_beside_metadata, check_score_names
 from flows.embed_examples import embedding_request
 from flows.ingest_examples import source_hints, source_settings
 from flows.plan_columns import newest_columns
@@ -13,6 +13,7 @@ from flows.plan_scores import ScorePlan, check_readable, section_steps
 from flows.plan_selection import selection_request
 from flows.plan_training import evaluation_request, training_request
 from flows.publish_model import model_step
+from flows.recipe_sections import ArmConfig
 from flows.revisions import outdated
 from flows.seeding import derived_seed
 from flows.step import Step

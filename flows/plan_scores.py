@@ -6,9 +6,10 @@ from typing import Any
 
 from curation.scorer import MergingScorer, Scorer
 from flows import resolve
-from flows.config import Recipe, ScorerConfig, build
+from flows.config import Recipe, build
 from flows.plan_columns import outdated_text
 from flows.plan_training import training_request
+from flows.recipe_sections import ScorerConfig
 from flows.signal_sources import LABELS, check_has, source_of
 from flows.step import Step
 from storage.artifacts import Request

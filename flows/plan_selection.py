@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from flows import resolve
-from flows.config import SCORE_SUFFIXES, Recipe, SelectionConfig
+from flows.config import SCORE_SUFFIXES, Recipe
 from flows.plan_columns import outdated_text
 from flows.plan_scores import section_ids
+from flows.recipe_sections import SelectionConfig
 from flows.seeding import derived_seed
 from storage.artifacts import Request
 from storage.store import Store

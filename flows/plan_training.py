@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from flows import resolve
-from flows.config import LearnerConfig, Recipe, build
+from flows.config import Recipe, build
+from flows.recipe_sections import LearnerConfig
 from flows.seeding import derived_seed
 from storage.artifacts import Request
 

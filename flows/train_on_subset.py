@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from flows import resolve
-from flows.config import LearnerConfig, Recipe, apply_overrides, parse_recipe
+from flows.config import Recipe, apply_overrides, parse_recipe
 from flows.plan_training import evaluation_request, training_request
+from flows.recipe_sections import LearnerConfig
 from flows.report.tables import Row, with_error
 from flows.step import Step
 from learners.evaluate import mean_and_standard_error

@@ -34,7 +34,7 @@ class Request:
     """What an artifact is to be: everything that its id is a hash of."""
 
     kind: str
-    """`dataset`, `signals`, `training`, `scores`, `scored`, `selection`, `evaluation`, `model`, `report`."""
+    """`dataset`, `signals`, `training`, `scores`, `scored`, `selection`, `evaluation`, `model`, `check`, `report`."""
     settings: Mapping[str, Json]
     """The part of the recipe that decides the content."""
     inputs: Mapping[str, str] = field(default_factory=dict)

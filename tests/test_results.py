@@ -8,7 +8,7 @@ from benchmarks.results.__main__ import main
 from benchmarks.results.arms import Arm
 from benchmarks.results.document import with_section
 from benchmarks.results.tables import adversarial_table, noise_table
-from flows.config import ArmConfig
+from flows.recipe_sections import ArmConfig
 
 LABELS = np.arange(20) % 4
 

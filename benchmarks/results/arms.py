@@ -7,8 +7,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.config import ArmConfig, Recipe
+from flows.config import Recipe
 from flows.plan import plan_run
+from flows.recipe_sections import ArmConfig
 from storage.store import Store
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from flows import resolve
-from flows.config import SelectionConfig, build
+from flows.config import build
 from flows.dry_run import foreseen
 from flows.plan import plan_run
+from flows.recipe_sections import SelectionConfig
 from flows.step import run_step, show_nothing
 from storage.condition import parse_condition
 from storage.errors import QueryError
