@@ -360,7 +360,8 @@ def _print_next(say: Callable[..., None], store: "Store", recipe: "Recipe") -> N
         name, config = list(recipe.scorers.items())[-1]
         score, data = (one if one.isidentifier() else quoted_name(one) for one in (name, recipe.name))
         order = "ASC" if resolve.method_class("scorer", config.method).high_means == "clean" else "DESC"
-        labelled = "label, " if store.dataset(recipe.name).schema.classes else ""
+        scored = store.record(store.version("scored", recipe.name).artifact)
+        labelled = "label, " if store.dataset(scored.request.inputs["dataset"]).schema.classes else ""
         query = f"SELECT example_id, {labelled}{score} FROM scored.{data} ORDER BY {score} {order} NULLS LAST LIMIT 5"
         lines.insert(0, f"{command} sql {_for_shell(query)}{where}")
     if recipe.subset is not None:

@@ -77,8 +77,13 @@ def test_two_arms_that_would_publish_under_one_name_are_refused(trained):
 
 def test_a_later_model_of_the_same_name_takes_nothing_from_the_run(own):
     other = own.record(own.version("model", "weather-plain").artifact).id
+    before = swept_artifacts(own)
     own.publish("model", "dry-plain", other)
-    assert [one.path for one in Sweep(own.files, grace_seconds=0).find() if one.what == "artifact"] == []
+    assert swept_artifacts(own) == before
+
+
+def swept_artifacts(store: Store) -> list[str]:
+    return [one.path for one in Sweep(store.files, grace_seconds=0).find() if one.what == "artifact"]
 
 
 def test_garbage_collection_keeps_what_a_model_needs_and_fsck_checks_it(own):

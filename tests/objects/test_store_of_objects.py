@@ -275,10 +275,10 @@ def test_opening_and_log_ask_as_often_as_the_page_on_object_stores_says(url, ser
     assert len(server.asked) == 1
     server.asked.clear()
     run("log", "toys-clean", "--store", url)
-    assert len(server.asked) == 12 + 3 + 3
+    assert len(server.asked) == 14 + 3 + 3
     server.asked.clear()
     run("log", "toys-clean", "--last", "1", "--store", url)
-    assert len(server.asked) == 12 + 3 + 2
+    assert len(server.asked) == 14 + 3 + 2
     server.asked.clear()
     run("sql", 'SELECT * FROM subset."toys-clean"', "--store", url)
     assert len(server.asked) == 6
