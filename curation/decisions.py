@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.scorer import scores_at
 from curation.selector import Selector
 from storage.values import Scores, Selection, Signals
 
@@ -69,7 +70,7 @@ def select_among(
         reason = decisions.reasons[0] if len(signals) else "there are none"
         raise ValueError(f"none of {len(signals)} examples is left to choose from (such as: {reason})")
     seen = signals if decisions.labels is None else _relabelled(signals, decisions.labels)
-    among = {name: _taken(one, left) for name, one in scores.items()}
+    among = {name: scores_at(one, left) for name, one in scores.items()}
     chosen = selector(seen.take(left), among, rng)
     if chosen.labels is not None:
         raise TypeError(f"{type(selector).__name__} corrects labels by itself; label actions are for other rules")
@@ -103,14 +104,3 @@ def _together(decided: Sequence[Decisions]) -> Decisions:
 
 def _relabelled(signals: Signals, labels: NDArray[np.int64]) -> Signals:
     return replace(signals, arrays={**signals.arrays, "label": labels})
-
-
-def _taken(scores: Scores, positions: NDArray[np.int64]) -> Scores:
-    error = scores.standard_error
-    return Scores(
-        index=scores.index.take(positions),
-        values=scores.values[positions],
-        high_means=scores.high_means,
-        standard_error=None if error is None else error[positions],
-        columns={name: column[positions] for name, column in scores.columns.items()},
-    )

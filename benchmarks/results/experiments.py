@@ -45,6 +45,9 @@ class Experiment:
 LIKE_CLASSES = 'noise={method="asymmetric", rate=0.4, pairs=[[9,7],[7,5],[2,6],[3,4],[4,3]]}'
 """Boots become sneakers, sneakers sandals, pullovers shirts, and dresses and coats each other."""
 
+PLAIN_AND_ELR = 'arms=[{learner="erm", data="everything"}, {learner="elr", data="everything"}]'
+"""Arms of the tables that compare these two alone."""
+
 LEARNERS: tuple[Experiment, ...] = (
     Experiment(
         name="fashion_symmetric_40",
@@ -56,17 +59,17 @@ LEARNERS: tuple[Experiment, ...] = (
     Experiment(
         name="fashion_symmetric_20",
         title="Fashion-MNIST, 20 % symmetric noise",
-        recipe="noise_pair.toml",
+        recipe="noise.toml",
         source="fashion_mnist",
-        overrides=("noise.rate=0.2",),
+        overrides=("noise.rate=0.2", PLAIN_AND_ELR),
         table=noise_table,
     ),
     Experiment(
         name="fashion_symmetric_60",
         title="Fashion-MNIST, 60 % symmetric noise",
-        recipe="noise_pair.toml",
+        recipe="noise.toml",
         source="fashion_mnist",
-        overrides=("noise.rate=0.6",),
+        overrides=("noise.rate=0.6", PLAIN_AND_ELR),
         table=noise_table,
     ),
     Experiment(
