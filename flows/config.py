@@ -310,7 +310,12 @@ def _recipe_text(reference: str) -> str:
             raise NotFoundError(
                 f"there is no recipe at {reference}; bundled recipes are {', '.join(bundled_recipes())}"
             )
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"recipe {reference} is not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8"
+            ) from None
     if reference not in bundled_recipes():
         raise NotFoundError(
             f"there is no recipe named {reference!r}; bundled are {', '.join(bundled_recipes())}, "

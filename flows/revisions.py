@@ -5,6 +5,7 @@ from typing import Any
 
 from flows import resolve
 from storage.artifacts import Request
+from storage.errors import NotFoundError
 from storage.lineage import ancestry
 from storage.store import Store
 
@@ -30,8 +31,14 @@ def method_moved_on(request: Request) -> str | None:
 
 
 def outdated(store: Store, artifact_id: str) -> str | None:
-    """What is new in the methods behind an artifact, its own or those of all that it was made from, if anything is."""
-    records = ancestry(store.artifacts, artifact_id)
+    """What is new in the methods behind an artifact, its own or those of all that it was made from, if anything is.
+
+    An artifact that was made from one that is gone is outdated too: it could not be made again as it stands.
+    """
+    try:
+        records = list(ancestry(store.artifacts, artifact_id))
+    except NotFoundError as error:
+        return f"origin: {error}"
     return next((one for record in records for one in _moved_on(record.request)), None)
 
 

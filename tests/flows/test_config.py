@@ -100,3 +100,9 @@ def test_a_score_cannot_meet_a_metadata_column(column):
 
 def test_metadata_of_another_name_stands_beside_scores():
     check_beside_metadata(("el2n", "loss"), ("author", "losses", "loss_of_weight", "se"))
+
+
+def test_a_recipe_that_is_no_text_is_named_with_the_place(tmp_path):
+    (tmp_path / "odd.toml").write_bytes('name = "größe"\n'.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"odd\.toml is not UTF-8 text: .* at byte 10; save it as UTF-8"):
+        load_recipe(str(tmp_path / "odd.toml"))
