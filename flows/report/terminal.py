@@ -165,7 +165,7 @@ def print_report(report: Report, subset: str | None, console: Console) -> None:
     print_rows("Test accuracy, mean ± standard error over seeds", arms_rows(report), console)
     print_rows(comparison_title(report), comparison_rows(report), console)
     print_rows(
-        "Calibration at the last epoch, low is good; scaled by a temperature that fits the given validation labels",
+        "Calibration at the last epoch, low is good; scaled on the validation split",
         calibration_rows(report),
         console,
     )

@@ -1,4 +1,4 @@
-"""A recipe small enough for tests: digits, a few epochs, two seeds."""
+"""Recipes small enough for tests: digits and a table, a few epochs, two seeds."""
 
 from flows.config import Recipe, load_recipe
 
@@ -10,6 +10,19 @@ SMALL = (
     "scorers.el2n.epoch=3",
     "scorers.loss.epoch=1",
 )
+
+TABLE = (
+    "source.location=sklearn:iris",
+    "seeds=2",
+    'columns={features=["*"], label="label"}',
+    'model={method="mlp", widths=[8]}',
+    "training={epochs=2, batch_size=16, threads=1}",
+    'learners={plain={method="erm", record={logits="last", train_logits="every"}}}',
+    'scorers={el2n={method="el2n", signals="plain", epoch=2}}',
+    'selection={subset="kept", method="threshold", score="el2n", maximum=2.0}',
+    'arms=[{learner="plain", data="everything"}]',
+)
+"""Overrides that make the digits recipe one of scikit-learn's irises."""
 
 
 def small_recipe(*further: str) -> Recipe:

@@ -194,14 +194,3 @@ def test_training_by_hand_publishes_under_the_subsets_name_or_the_one_given(own,
     assert store.version("model", "mine").artifact == store.version("model", "dry-plain@1").artifact
     assert tamis("tag", "dry-plain@1", "live", capsys=capsys)[1] == "model live is dry-plain@1\n"
     assert store.model("live")[1]["epoch"] == 2
-
-
-def test_after_the_records_of_a_damaged_training_are_removed_a_run_makes_them_again(own, trained):
-    model = own.record(own.version("model", "weather-plain").artifact)
-    training = model.request.inputs["training"]
-    for one in (training, model.id):
-        own.files.remove(f"artifacts/{one}/record.json")
-    outcome = curate_and_train(own, recipe(trained[1]), show_nothing)
-    assert outcome.computed >= 2
-    assert own.has(training)
-    assert own.has(model.id)

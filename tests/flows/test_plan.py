@@ -4,6 +4,7 @@ import shutil
 import polars as pl
 import pytest
 
+from flows.config import load_recipe
 from flows.curate_and_train import curate_and_train, finished_before
 from flows.ingest_by_hand import append_location, relabel_examples
 from flows.plan import plan_run
@@ -11,7 +12,7 @@ from flows.signals_by_hand import ingest_signals
 from flows.step import is_done, run_step, show_nothing
 from storage.store import Store
 from tests.flows.growing import COLUMNS, RECIPE, SIGNALS, begin, columns_of, no_progress, run, write_files
-from tests.flows.recipes import small_recipe
+from tests.flows.recipes import TABLE, small_recipe
 
 ODD = {"odd": {"method": "knn_disagreement", "signals": "numbers", "num_neighbors": 2}}
 FAR = {"far": {"method": "knn_distance", "signals": "numbers", "num_neighbors": 2}}
@@ -297,3 +298,13 @@ def test_a_score_of_a_score_that_comes_later_does_not_read_the_stored_one(tmp_pa
     run(store, from_source(tmp_path, scorers={**ODD, "rank": rank, "again": again}))
     with pytest.raises(ValueError, match=r"scorers\.again\.score names 'rank'; there are odd before it"):
         run(store, from_source(tmp_path, scorers={**ODD, "again": again, "rank": rank}))
+
+
+def test_what_was_removed_as_damaged_is_made_again_and_no_more(tmp_path):
+    store, small = Store.create(tmp_path / "store"), load_recipe("digits", TABLE)
+    first = curate_and_train(store, small, show_nothing)
+    training = next(one for one in store.artifacts.ids() if one.startswith("training-"))
+    store.files.remove(f"artifacts/{training}/record.json")
+    again = curate_and_train(store, small, show_nothing)
+    assert (again.computed, again.reused) == (1, first.computed - 1)
+    assert store.has(training)

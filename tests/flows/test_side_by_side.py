@@ -16,18 +16,7 @@ from flows.step import Step, show_nothing
 from storage.artifacts import Request
 from storage.store import Store
 from tests.flows.commands import tamis
-
-TABLE = (
-    "source.location=sklearn:iris",
-    "seeds=2",
-    'columns={features=["*"], label="label"}',
-    'model={method="mlp", widths=[8]}',
-    "training={epochs=2, batch_size=16, threads=1}",
-    'learners={plain={method="erm", record={logits="last", train_logits="every"}}}',
-    'scorers={el2n={method="el2n", signals="plain", epoch=2}}',
-    'selection={subset="kept", method="threshold", score="el2n", maximum=2.0}',
-    'arms=[{learner="plain", data="everything"}]',
-)
+from tests.flows.recipes import TABLE
 
 
 def hashes_but_of_durations(store: Store, ids: list[str]) -> list[list[str]]:
