@@ -173,6 +173,10 @@ class TrainState:
         """
         return self.descent.ranks.gathered(rows, self.descent.total or len(rows))
 
+    def own_rows(self, rows: Tensor) -> Tensor:
+        """Of (B, ...) rows of the whole batch those of the examples that the learner was given, (b, ...)."""
+        return self.descent.ranks.share(rows)
+
     def draws(self, purpose: str, *counts: int) -> np.random.Generator:
         """A NumPy generator for this step; other purposes or counts give independent streams."""
         return generator(self.seed, self._drawn_here(purpose), self.step, *counts)

@@ -77,8 +77,9 @@ class CVaRDRO(Learner):
             inputs = pgd(network, inputs, label_loss(batch.labels), self.attack, state.torch_draws("attack"))
         logits = network(inputs)
         losses = cvar_dro_losses(logits, batch.labels)
-        weights = cvar_weights(losses.detach(), batch.weights, fraction=self.fraction)
+        everyone, masses = state.whole_batch(losses.detach()), state.whole_batch(batch.weights)
+        weights = state.own_rows(cvar_weights(everyone, masses, fraction=self.fraction))
         state.descend(losses, batch.weights * weights)
         remember_weights(state, batch, weights)
-        metrics = {"effective_share": effective_share(weights)}
+        metrics = {"effective_share": effective_share(state.whole_batch(weights))}
         return StepReport(losses=losses.detach(), logits=logits.detach(), metrics=metrics)

@@ -11,10 +11,14 @@ from learners.attacks import Attack
 from learners.checkpoint import save_state
 from learners.distributed import joined_ranks
 from learners.fit import fit
+from learners.methods.cvar_dro import CVaRDRO
 from learners.methods.dro_irat import DROIRAT
 from learners.methods.elr import ELR
 from learners.methods.elr_plus import ELRPlus
 from learners.methods.erm import ERM
+from learners.methods.gce import GCE
+from learners.methods.group_dro import GroupDRO
+from learners.methods.pgd_training import PGDTraining
 from learners.methods.ps_kd import PSKD
 from learners.models.mlp import MLP
 from learners.signals import Recorder
@@ -29,6 +33,10 @@ CASES = {
     "elr": (ELR(), {}),
     "ps_kd": (PSKD(), {}),
     "dro_irat": (DROIRAT(attack=Attack(start="zero")), {}),
+    "pgd_training": (PGDTraining(attack=Attack(start="zero")), {}),
+    "cvar_dro": (CVaRDRO(fraction=0.5), {}),
+    "group_dro": (GroupDRO(groups="label", eta=0.1, adjustment=1.0), {}),
+    "gce": (GCE(), {}),
     "elr_plus": (ELRPlus(mixup_alpha=0.0), {}),
     "elr_all_settings": (ELR(), SETTINGS),
 }
