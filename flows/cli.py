@@ -4,6 +4,7 @@ Each command imports what it needs when it runs, so that `tamis --help` answers 
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -147,6 +148,13 @@ def ingest(location: str, name: str, append: bool, root: str, **columns: Any) ->
     click.echo(put(store, location, name, columns, progress_bars))
 
 
+def by_flags(sentence: str) -> str:
+    """What is wrong with a query's limits, naming the flags where it names the settings."""
+    for setting, flag in (("timeout_seconds", "--timeout"), ("memory_bytes", "--memory"), ("threads", "--threads")):
+        sentence = re.sub(rf"^{setting}\b", flag, sentence)
+    return re.sub("^a size", "--memory", sentence)
+
+
 @tamis.command(cls=QueryCommand, short_help="Answer one SELECT over the store.")
 @click.argument("query")
 @click.option("--format", "shape", type=click.Choice(["table", "csv", "json", "parquet"]), default="table")
@@ -173,9 +181,12 @@ def sql(
     from storage.limits import Limits, parse_size
     from storage.store import Store
 
-    limits = Limits(
-        memory_bytes=None if memory is None else parse_size(memory), threads=threads, timeout_seconds=timeout
-    )
+    try:
+        limits = Limits(
+            memory_bytes=None if memory is None else parse_size(memory), threads=threads, timeout_seconds=timeout
+        )
+    except ValueError as error:
+        raise ValueError(by_flags(str(error))) from None
     store = Store.open(root)
     write_answer(store.sql_parts(query, limits), shape, output, avoid=store.root)
 

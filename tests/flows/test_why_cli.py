@@ -99,10 +99,10 @@ def test_diff_of_data_sets_and_to_a_file(store, capsys, tmp_path):
         (("diff", "digits-clean@1", "digits@1"), "compare two subsets or two data sets"),
         (("diff", "digits-clean@1", "digits-clean@9"), "has no version 9"),
         (("diff", "nope", "digits@1"), "there is nothing named 'nope'"),
-        (("sql", "SELECT 1", "--memory", "much"), "must be a number with a unit"),
-        (("sql", "SELECT 1", "--memory", "1KB"), "memory_bytes must be at least 16000000, got 1000"),
-        (("sql", "SELECT 1", "--threads", "0"), "threads must be at least 1, got 0"),
-        (("sql", "SELECT 1", "--timeout", "0"), "timeout_seconds must be above 0, got 0.0"),
+        (("sql", "SELECT 1", "--memory", "much"), "--memory must be a number with a unit"),
+        (("sql", "SELECT 1", "--memory", "1KB"), "--memory must be at least 16000000, got 1000"),
+        (("sql", "SELECT 1", "--threads", "0"), "--threads must be at least 1, got 0"),
+        (("sql", "SELECT 1", "--timeout", "0"), "--timeout must be above 0, got 0.0"),
         (
             (
                 "sql",

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,16 @@ from storage.errors import SourceError
 from storage.ingest import compressed
 from storage.schemas import Roles
 from tests.storage.sources import ingest
+
+
+def parquet_with_a_flipped_byte():
+    """Stored values with checksums of pages, of which one byte is another."""
+    stream = io.BytesIO()
+    table = pa.table({"x": [1.0, 2.0, 3.0], "y": ["a"] * 3})
+    pq.write_table(table, stream, compression="none", use_dictionary=False, write_page_checksum=True)
+    content = stream.getvalue()
+    place = content.index(np.array([2.0, 3.0]).tobytes())
+    return content[:place] + b"\x01" + content[place + 1 :]
 
 
 def parquet(**columns):
@@ -100,6 +111,7 @@ REFUSED = {
     "empty.parquet": (b"", "is not a Parquet file, or it is damaged"),
     "csv_inside.parquet": (b"x,y\n1,a\n", "is not a Parquet file, or it is damaged"),
     "cut.parquet": (parquet(x=[1.0] * 99, y=["a"] * 99)[:-20], "is not a Parquet file, or it is damaged"),
+    "flipped_byte.parquet": (parquet_with_a_flipped_byte(), "is damaged after row 0: could not verify page integrity"),
     "no_rows.parquet": (parquet(x=pl.Series([], dtype=pl.Float64), y=pl.Series([], dtype=pl.String)), "but no rows"),
     "case.parquet": (parquet(x=[1.0], X=[2.0], y=["a"]), "columns 'x' and 'X' of {path} differ in case alone"),
     "nameless.parquet": (

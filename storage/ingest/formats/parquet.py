@@ -1,5 +1,6 @@
 """Parquet: one file, or all that a pattern or a directory names, read batch by batch with the types they declare.
 
+Checksums of pages are verified where the writer left them; most leave none, and then a damaged value may be read.
 A column of encoded images (JPEG, PNG) is binary, or a structure of `bytes` and `path` as Hugging Face writes it.
 """
 
@@ -58,6 +59,6 @@ def fingerprint(location: str) -> str:
 
 def _open(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
+        return pq.ParquetFile(path, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path} is not a Parquet file, or it is damaged: {first_line(error)}") from error
