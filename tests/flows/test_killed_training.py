@@ -12,10 +12,12 @@ from flows.curate_and_train import curate_and_train
 from flows.step import run_step, show_nothing
 from flows.train_on_subset import plan_training
 from storage.store import Store
+from tests.contracts.discovery import modules
 from tests.flows.clouds import write_clouds
 
-LEARNERS = ("elr_plus", "ps_kd", "dro_irat")
-"""With two networks and their averages; with memories of every example; under attack."""
+LEARNERS = sorted(module.__name__.rpartition(".")[2] for module in modules("learners.methods"))
+NEEDED = {"group_dro": ("learners.group_dro={method='group_dro', groups='label'}",)}
+"""What a learner cannot do without on these examples."""
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def test_a_killed_training_carries_on_to_the_bytes_of_an_unbroken_one(learner, s
     for name in ("killed", "unbroken"):
         shutil.copytree(subset.root, tmp_path / name)
     killed, unbroken = Store.open(tmp_path / "killed"), Store.open(tmp_path / "unbroken")
-    settings = ("training.epochs=40", "model.widths=[64]")
+    settings = ("training.epochs=40", "model.widths=[64]", *NEEDED.get(learner, ()))
     training = plan_training(unbroken, "clean@1", learner, 1, settings)[0]
     run_step(unbroken, training, None, show_nothing)
 
