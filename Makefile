@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test check bench results-learners
+.PHONY: demo test check bench results-learners results-curation
 
 demo: .venv/installed
 	@$(BIN)/tamis run digits
@@ -24,6 +24,11 @@ bench: .venv/installed-dev
 # TAMIS_DATA is a folder with the data sets (benchmarks/results/inputs.py says which files); ONLY names some experiments.
 results-learners: .venv/installed-dev
 	$(BIN)/python -m benchmarks.results learners --data $(TAMIS_DATA) --store results-store $(if $(ONLY),--only $(ONLY))
+
+# cleanlab, with what it needs, is no dependency of tamis: it stands beside it in these tables alone.
+results-curation: .venv/installed-dev
+	@$(PIP) cleanlab==2.9.0
+	$(BIN)/python -m benchmarks.results curation --data $(TAMIS_DATA) --store results-store $(if $(ONLY),--only $(ONLY))
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "Installing into .venv (once, some minutes)"

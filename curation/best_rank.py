@@ -22,7 +22,7 @@ Value = Literal["log", "reciprocal"]
 
 TARGETS_AT_ONCE = 256
 DOCUMENTS_AT_ONCE = 8192
-PAIRS_AT_ONCE = 4096
+PAIRS_AT_ONCE = 512
 """Sizes of the blocks in which products are formed and candidates are measured."""
 
 FIRST_LOOK = 1024

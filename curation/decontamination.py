@@ -60,7 +60,7 @@ def evaluation_ngrams(texts: Sequence[str], size: int = 13) -> EvaluationNgrams:
         texts: evaluation texts, in their order.
         size: words in an n-gram, at least 1.
     """
-    hashes, owners = _ngrams(texts, size)
+    hashes, owners = word_ngrams(texts, size)
     distinct, firsts = np.unique(hashes, return_index=True)
     num_short = sum(len(_words(text).split()) < size for text in texts)
     return EvaluationNgrams(size=size, hashes=distinct, owners=owners[firsts], num_short=num_short)
@@ -78,8 +78,8 @@ def shared_ngrams(pool: Blocks, known: EvaluationNgrams, most_in_pool: int = 10_
         raise ValueError(f"most_in_pool must be at least 1, got {most_in_pool}")
     occurrences = np.zeros(len(known.hashes), dtype=np.int64)
     for block in pool():
-        hashes, _ = _ngrams(block, known.size)
-        occurrences += np.bincount(_found(hashes, known)[1], minlength=len(occurrences))
+        hashes, _ = word_ngrams(block, known.size)
+        occurrences += np.bincount(found_among(hashes, known.hashes)[1], minlength=len(occurrences))
     wanted = occurrences <= most_in_pool
     parts = [_shared(block, known, wanted) for block in chain([()], pool())]
     shared, ngrams, evaluation = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -88,9 +88,32 @@ def shared_ngrams(pool: Blocks, known: EvaluationNgrams, most_in_pool: int = 10_
     )
 
 
+def found_among(hashes: Hashes, known: Hashes) -> tuple[Counts, Counts]:
+    """Positions of the hashes that are known, ascending, and the entry of each among the known ones, themselves so."""
+    if not len(known):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    entries = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+    places = np.flatnonzero(known[entries] == hashes)
+    return places.astype(np.int64), entries[places].astype(np.int64)
+
+
+def word_ngrams(texts: Sequence[str], size: int) -> tuple[Hashes, Counts]:
+    """Hashes of all n-grams of words in the order of the texts, and the text of each; shorter texts have none.
+
+    Args:
+        texts: as they are; case and punctuation are disregarded.
+        size: words in an n-gram, at least 1.
+    """
+    if size < 1:
+        raise ValueError(f"size must be at least 1, got {size}")
+    cells = [_words(text) for text in texts]
+    found = shingles([cell if cell.count(" ") + 1 >= size else "" for cell in cells], "word", size)
+    return found.hashes, np.repeat(np.arange(len(texts)), np.diff(found.offsets)).astype(np.int64)
+
+
 def _shared(texts: Sequence[str], known: EvaluationNgrams, wanted: NDArray[np.bool_]) -> tuple[Counts, Counts, Counts]:
-    hashes, documents = _ngrams(texts, known.size)
-    places, entries = _found(hashes, known)
+    hashes, documents = word_ngrams(texts, known.size)
+    places, entries = found_among(hashes, known.hashes)
     kept = wanted[entries]
     places, entries = places[kept], entries[kept]
     evaluation = np.full(len(texts), -1, dtype=np.int64)
@@ -98,24 +121,6 @@ def _shared(texts: Sequence[str], known: EvaluationNgrams, wanted: NDArray[np.bo
     evaluation[owners] = known.owners[entries[firsts]]
     num_shared = np.bincount(documents[places], minlength=len(texts))
     return num_shared, np.bincount(documents, minlength=len(texts)), evaluation
-
-
-def _found(hashes: Hashes, known: EvaluationNgrams) -> tuple[Counts, Counts]:
-    """Positions of the hashes that are known, ascending, and the entry of each among the known ones."""
-    if not len(known.hashes):
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    entries = np.minimum(np.searchsorted(known.hashes, hashes), len(known.hashes) - 1)
-    places = np.flatnonzero(known.hashes[entries] == hashes)
-    return places.astype(np.int64), entries[places].astype(np.int64)
-
-
-def _ngrams(texts: Sequence[str], size: int) -> tuple[Hashes, Counts]:
-    """Hashes of all n-grams in the order of the texts, and the text of each; shorter texts have none."""
-    if size < 1:
-        raise ValueError(f"size must be at least 1, got {size}")
-    cells = [_words(text) for text in texts]
-    found = shingles([cell if cell.count(" ") + 1 >= size else "" for cell in cells], "word", size)
-    return found.hashes, np.repeat(np.arange(len(texts)), np.diff(found.offsets)).astype(np.int64)
 
 
 def _words(text: str) -> str:

@@ -1,15 +1,17 @@
 """Nearest rows: exact neighbours of some rows of a table among all of them, numbers and categories together.
 
 The squared distance is that of the numbers plus a fixed amount for every category in which two rows differ. A row is
-no neighbour of itself, but its twins are. Few numeric columns are searched by a KD-tree. Otherwise a matrix product
-in single precision finds candidates with the room its rounding needs, and these alone are measured: of equally
-distant ones the smaller row comes first.
+no neighbour of itself, but its twins are. Few numeric columns are searched by a KD-tree. Otherwise matrix products
+in single precision bound the distances from both sides, with the room that rounding needs, and only pairs that may be
+among the nearest are measured: of equally distant rows the smaller comes first.
 """
 
 import os
+import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +21,16 @@ from curation.neighbors import check_enough
 
 Rows = NDArray[np.int64]
 Codes = NDArray[np.integer]
+Number = TypeVar("Number", bound=np.generic)
 
 TREE_COLUMNS = 15
 """Columns up to which a KD-tree is searched: scikit-learn's own limit."""
-QUERIES_AT_ONCE = 512
-PROBE = 1024
-POINTS_AT_ONCE = 2048
-PAIRS_AT_ONCE = 1 << 16
-"""Sizes of the blocks in which products are formed and candidates are measured; they change no result."""
+ROWS_AT_ONCE = 1024
+PART_ROWS = 512
+PAIRS_AT_ONCE = 1 << 15
+GROUPED = 16
+"""Rows in a block, rows of it that are multiplied at once, pairs that may wait or are measured at once, and columns of
+which the least stands for all in a first guess; they change no result."""
 
 
 def nearest_rows(
@@ -55,11 +59,11 @@ def nearest_rows(
     if categories is None and 0 < points.shape[1] <= TREE_COLUMNS:
         return _by_tree(points, asked, num_neighbors)
     space = _space(points, categories, mismatch)
-    blocks = [asked[start : start + QUERIES_AT_ONCE] for start in range(0, len(asked), QUERIES_AT_ONCE)]
-    # One thread for each block rather than several for each product: the products are small.
+    # One thread for each pair of blocks rather than several for each product: the products are small.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
-        found = list(threads.map(lambda block: _of_block(space, block, num_neighbors), blocks))
-    return np.concatenate([np.empty((0, num_neighbors), dtype=np.int64), *found])
+        if 2 * len(asked) > len(points):
+            return _of_all(space, num_neighbors, threads)[asked]
+        return _of_some(space, asked, num_neighbors, threads)
 
 
 def _by_tree(points: NDArray[np.floating], asked: Rows, num_neighbors: int) -> Rows:
@@ -74,6 +78,61 @@ def _by_tree(points: NDArray[np.floating], asked: Rows, num_neighbors: int) -> R
     return others
 
 
+def _of_some(space: "_Space", asked: Rows, num_neighbors: int, threads: ThreadPoolExecutor) -> Rows:
+    """The lists of the rows asked for, block by block, each from one block of all rows after another."""
+
+    def search(block: Rows) -> Rows:
+        found, bench = _Search(space=space, rows=block, num_neighbors=num_neighbors), _Bench()
+        for begin in range(0, len(space.points), ROWS_AT_ONCE):
+            found.meet(begin, None, bench)
+        return found.lists()
+
+    return np.concatenate([np.empty((0, num_neighbors), dtype=np.int64), *threads.map(search, _blocks(asked))])
+
+
+def _of_all(space: "_Space", num_neighbors: int, threads: ThreadPoolExecutor) -> Rows:
+    """The lists of all rows, where each product of two blocks serves both."""
+    blocks = _blocks(np.arange(len(space.points)))
+    searches = [_Search(space=space, rows=block, num_neighbors=num_neighbors) for block in blocks]
+    number, at_hand = len(searches), threading.local()
+
+    def compare(one: int, other: int) -> None:
+        if not hasattr(at_hand, "bench"):
+            at_hand.bench = _Bench()
+        searches[one].meet(other * ROWS_AT_ONCE, searches[other] if other != one else None, at_hand.bench)
+
+    # Each block with itself at first, so that all have limits when they meet others.
+    list(threads.map(compare, range(number), range(number)))
+    pairs = [(place, place + apart) for apart in range(1, number) for place in range(number - apart)]
+    list(threads.map(lambda pair: compare(*pair), pairs))
+    return np.concatenate(list(threads.map(_Search.lists, searches)))
+
+
+def _blocks(rows: Rows) -> list[Rows]:
+    return [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
+
+
+class _Bench:
+    """Memory in which one thread forms products, used again for each of them."""
+
+    def __init__(self) -> None:
+        self._products = np.empty(PART_ROWS * ROWS_AT_ONCE, dtype=np.float32)
+        self._flags = np.empty(PART_ROWS * ROWS_AT_ONCE, dtype=np.bool_)
+
+    def product(self, left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(F, S) products of the rows of both."""
+        shape = len(left), len(right)
+        return np.matmul(left, right.T, out=self._products[: shape[0] * shape[1]].reshape(shape))
+
+    def at_most(
+        self, products: NDArray[np.float32], reach: NDArray[np.float32]
+    ) -> tuple[Rows, Rows, NDArray[np.float32]]:
+        """Rows, columns and values of the entries that are not above what `reach` says for their row or column."""
+        flags = np.less_equal(products, reach, out=self._flags[: products.size].reshape(products.shape))
+        places = np.flatnonzero(flags)
+        return *np.divmod(places, products.shape[1]), products.ravel()[places]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Space:
     """Rows as they are measured, and as they are multiplied."""
@@ -81,11 +140,11 @@ class _Space:
     points: NDArray[np.floating]
     """(P, D) as given."""
     left: NDArray[np.float32]
-    """(P, D + 1): -2 times the scaled numbers, and 1."""
+    """(P, D + 2): -2 times the scaled numbers, their squared length less its room, and 1."""
     right: NDArray[np.float32]
-    """(P, D + 1): the scaled numbers, and their squared length less its room."""
-    lengths: NDArray[np.float64]
-    """(P,) squared lengths of the scaled numbers, less their room."""
+    """(P, D + 2): the scaled numbers, 1, and their squared length less its room."""
+    slack: NDArray[np.float32]
+    """(P,) a row's part in how far a distance may be above what it is at least."""
     scale: float
     """What the numbers were divided by, after their mean was taken away."""
     room: float
@@ -97,6 +156,11 @@ class _Space:
     mismatch: float
     """What a differing category adds to a squared distance as given."""
 
+    @property
+    def step(self) -> np.float32:
+        """What it adds to a scaled squared distance."""
+        return np.float32(self.mismatch / self.scale**2)
+
 
 def _space(points: NDArray[np.floating], categories: Codes | None, mismatch: float) -> _Space:
     exact = points.astype(np.float64)
@@ -105,15 +169,16 @@ def _space(points: NDArray[np.floating], categories: Codes | None, mismatch: flo
     scale = float(2.0 ** np.ceil(np.log2(farthest))) if farthest > 0 else 1.0
     exact /= scale
     precision = float(np.finfo(np.float32).eps)
-    lengths = np.square(exact).sum(axis=1) * (1 - 2 * (points.shape[1] + 8) * precision)
-    small = exact.astype(np.float32)
-    ones = np.ones((len(points), 1), dtype=np.float32)
+    rounding = 2 * (points.shape[1] + 8) * precision
+    lengths = np.einsum("ij,ij->i", exact, exact)[:, None]
+    short = (lengths * (1 - rounding)).astype(np.float32)
+    small, ones = exact.astype(np.float32), np.ones((len(points), 1), dtype=np.float32)
     num_categories = 0 if categories is None else categories.shape[1]
     return _Space(
         points=points,
-        left=np.hstack([np.float32(-2) * small, ones]),
-        right=np.hstack([small, lengths[:, None].astype(np.float32)]),
-        lengths=lengths,
+        left=np.hstack([np.float32(-2) * small, short, ones]),
+        right=np.hstack([small, ones, short]),
+        slack=(3 * rounding * lengths[:, 0]).astype(np.float32),
         scale=scale,
         room=1e-35 + 4 * precision * num_categories * mismatch / scale**2,
         categories=categories,
@@ -126,70 +191,142 @@ def _side_by_side(categories: Codes) -> Codes:
     return np.ascontiguousarray(categories.T.astype(np.min_scalar_type(int(categories.max(initial=0)))))
 
 
-def _of_block(space: _Space, asked: Rows, num_neighbors: int) -> Rows:
-    """Lists of the rows asked for, from one block of points after another, each narrowing the search in the next."""
-    found = _Lists.empty(len(asked), num_neighbors)
-    begin, end = 0, max(PROBE, num_neighbors + 1)
-    buffer = np.empty(len(asked) * max(end, POINTS_AT_ONCE), dtype=np.float32)
-    while begin < len(space.points):
-        rough = _rough(space, asked, slice(begin, end), buffer)
-        limits = found.distances[:, -1]
-        if begin == 0 and rough.shape[1] > num_neighbors + 1:
-            limits = _first_limits(space, asked, rough, num_neighbors)
-        # The queries' own lengths, the same for all points, are on the side of the limits.
-        reach = limits / space.scale**2 * (1 + 1e-5) - space.lengths[asked] + space.room
-        query, column = np.divmod(np.flatnonzero(rough <= reach.astype(np.float32)[:, None]), rough.shape[1])
-        found = found.joined(query, begin + column, _measured(space, asked[query], begin + column))
-        begin, end = end, end + POINTS_AT_ONCE
-    return found.rows
+class _Candidates(NamedTuple):
+    """Pairs of a query and a row that have not been measured, and what their scaled squared distance is at least."""
+
+    query: Rows
+    row: Rows
+    least: NDArray[np.float32]
 
 
-class _Lists(NamedTuple):
-    """For each query the nearest points so far, nearest first; infinitely far where there are too few."""
+def _gathered(parts: Sequence[_Candidates]) -> _Candidates:
+    query, row, least = zip(*parts, strict=True)
+    return _Candidates(np.concatenate(query), np.concatenate(row), np.concatenate(least))
 
+
+@dataclass(kw_only=True, eq=False)
+class _Search:
+    """A block of queries on its way through the rows: what was measured, and what may have to be."""
+
+    space: _Space
     rows: Rows
-    distances: NDArray[np.float64]
+    """(Q,) rows that are the queries."""
+    num_neighbors: int
+    nearest: Rows = field(init=False)
+    """(Q, k) the nearest rows measured so far, -1 where there are too few."""
+    distances: NDArray[np.float64] = field(init=False)
+    """(Q, k) their squared distances, or infinity."""
+    limits: NDArray[np.float32] = field(init=False)
+    """(Q, k) what the scaled squared distances of k rows are at most; the greatest is last."""
+    waiting: list[_Candidates] = field(init=False, default_factory=list)
+    """Pairs that were not measured yet."""
+    lock: threading.Lock = field(init=False, default_factory=threading.Lock)
 
-    @classmethod
-    def empty(cls, num_queries: int, num_neighbors: int) -> "_Lists":
-        shape = (num_queries, num_neighbors)
-        return cls(np.full(shape, -1, dtype=np.int64), np.full(shape, np.inf))
+    def __post_init__(self) -> None:
+        shape = (len(self.rows), self.num_neighbors)
+        self.nearest, self.distances = np.full(shape, -1, dtype=np.int64), np.full(shape, np.inf)
+        self.limits = np.full(shape, np.inf, dtype=np.float32)
 
-    def joined(self, query: Rows, row: Rows, measured: NDArray[np.float64]) -> "_Lists":
-        """The lists with further points, ordered by query and then by row, all rows above those listed."""
-        counts = np.bincount(query, minlength=len(self.rows))
-        place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
-        shape = (len(self.rows), int(counts.max(initial=0)))
-        rows, distances = np.full(shape, -1, dtype=np.int64), np.full(shape, np.inf)
-        rows[query, place], distances[query, place] = row, measured
-        rows, distances = np.hstack([self.rows, rows]), np.hstack([self.distances, distances])
-        order = np.argsort(distances, axis=1, kind="stable")[:, : self.rows.shape[1]]
-        return _Lists(np.take_along_axis(rows, order, axis=1), np.take_along_axis(distances, order, axis=1))
+    def meet(self, begin: int, other: "_Search | None", bench: _Bench) -> None:
+        """Note which of a block of rows may be among the nearest, and draw the limits closer.
+
+        Args:
+            begin: the first row of the block, which has not been here before.
+            other: the search in which these rows are the queries, to which the same is done; its limits are finite.
+            bench: where products are formed.
+        """
+        ours, theirs = [], []
+        block = slice(begin, begin + ROWS_AT_ONCE)
+        for start in range(0, len(self.rows), PART_ROWS):
+            rows = self.rows[start : start + PART_ROWS]
+            rough = bench.product(self.space.left[rows], self.space.right[block])
+            if self.space.columns is not None:
+                rough += self.space.step * _num_mismatches(self.space.columns, rows, block)
+            query, column, least = bench.at_most(rough, self._reach(rough, start, begin, bench)[:, None])
+            ours.append(_Candidates(start + query, begin + column, least))
+            if other is not None:
+                row, query, least = bench.at_most(rough, other.limits[:, -1])
+                theirs.append(_Candidates(query, rows[row], least))
+        self._note(ours)
+        if other is not None:
+            other._note(theirs)
+
+    def _reach(self, rough: NDArray[np.float32], start: int, begin: int, bench: _Bench) -> NDArray[np.float32]:
+        """How far queries from `start` on have to look; limits of a moment ago only admit more than they need to."""
+        reach = self.limits[start : start + len(rough), -1]
+        if np.isinf(reach).any():
+            query, column, least = bench.at_most(rough, _least(rough, self.num_neighbors + 1)[:, None])
+            likely = self._others(_Candidates(start + query, begin + column, least))
+            reach = np.minimum(reach, self._closer(likely)[start : start + len(rough), -1])
+        return reach
+
+    def _note(self, parts: Sequence[_Candidates]) -> None:
+        near = self._others(_gathered(parts))
+        with self.lock:
+            self.limits = self._closer(near)
+            self.waiting.append(near)
+            if sum(len(one.row) for one in self.waiting) > PAIRS_AT_ONCE:
+                self._measure()
+
+    def _others(self, near: _Candidates) -> _Candidates:
+        """The pairs without those of a row with itself, by ascending queries."""
+        there = np.flatnonzero(near.row != self.rows[near.query])
+        there = there[np.argsort(near.query[there], kind="stable")]
+        return _Candidates(near.query[there], near.row[there], near.least[there])
+
+    def lists(self) -> Rows:
+        """(Q, k) the nearest of all rows that were noted, nearest first."""
+        self._measure()
+        return self.nearest
+
+    def _closer(self, near: _Candidates) -> NDArray[np.float32]:
+        """The limits with further rows."""
+        slack = self.space.slack
+        most = near.least + slack[near.row] + slack[self.rows[near.query]] + np.float32(2 * self.space.room)
+        both = np.hstack([self.limits, _side_by_side_of(near.query, most, len(self.rows), np.inf)])
+        return np.partition(both, self.num_neighbors - 1, axis=1)[:, : self.num_neighbors]
+
+    def _measure(self) -> None:
+        """Measure what waits and is still within the limits, and keep the nearest."""
+        query, row, least = _gathered(self.waiting)
+        there = np.flatnonzero(least <= self.limits[query, -1])
+        there = there[np.argsort(query[there], kind="stable")]
+        query, row = query[there], row[there]
+        measured = _measured(self.space, self.rows[query], row)
+        rows = np.hstack([self.nearest, _side_by_side_of(query, row, len(self.rows), -1)])
+        distances = np.hstack([self.distances, _side_by_side_of(query, measured, len(self.rows), np.inf)])
+        order = np.lexsort((rows, distances), axis=1)[:, : self.num_neighbors]
+        self.nearest, self.distances = (np.take_along_axis(one, order, axis=1) for one in (rows, distances))
+        scaled = self.distances / self.space.scale**2 * (1 + 1e-5) + self.space.room
+        self.limits = scaled.astype(np.float32)
+        self.waiting = [_Candidates(query[:0], row[:0], least[:0])]
 
 
-def _rough(space: _Space, asked: Rows, block: slice, buffer: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(Q, B) what the scaled squared distances are at least, without the queries' own lengths."""
-    points = space.right[block]
-    rough = buffer[: len(asked) * len(points)].reshape(len(asked), len(points))
-    np.matmul(space.left[asked], points.T, out=rough)
-    if space.columns is not None:
-        rough += np.float32(space.mismatch / space.scale**2) * _num_mismatches(space.columns, asked, block)
-    return rough
+def _least(rough: NDArray[np.float32], number: int) -> NDArray[np.float32]:
+    """(Q,) a value that at least so many of each query's entries do not exceed, and few more; infinity if too few."""
+    groups = rough.shape[1] // GROUPED
+    if groups >= number:
+        rough = rough[:, : groups * GROUPED].reshape(len(rough), GROUPED, groups).min(axis=1)
+    if rough.shape[1] < number:
+        return np.full(len(rough), np.inf, dtype=np.float32)
+    return np.partition(rough, number - 1, axis=1)[:, number - 1]
 
 
-def _first_limits(space: _Space, asked: Rows, rough: NDArray[np.float32], num_neighbors: int) -> NDArray[np.float64]:
-    """(Q,) squared distance within which each query has at least k of the first points other than itself."""
-    least = np.partition(rough, num_neighbors, axis=1)[:, num_neighbors]
-    query, near = np.divmod(np.flatnonzero(rough <= least[:, None]), rough.shape[1])
-    lists = _Lists.empty(len(asked), num_neighbors)
-    return lists.joined(query, near, _measured(space, asked[query], near)).distances[:, -1]
+def _side_by_side_of(query: Rows, values: NDArray[Number], num_queries: int, filling: float) -> NDArray[Number]:
+    """(Q, most) the values of each query in a row of its own, filled up where it has fewer; queries ascend."""
+    counts = np.bincount(query, minlength=num_queries)
+    place = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
+    found = np.full((num_queries, int(counts.max(initial=0))), filling, dtype=values.dtype)
+    found[query, place] = values
+    return found
 
 
-def _num_mismatches(columns: Codes, asked: Rows, block: slice) -> NDArray[np.integer]:
-    counts = np.zeros((len(asked), columns[:, block].shape[1]), dtype=np.min_scalar_type(len(columns)))
+def _num_mismatches(columns: Codes, first: Rows, second: slice) -> NDArray[np.integer]:
+    """(F, S) in how many categories rows differ from those of a block."""
+    counts = np.zeros((len(first), columns[:, second].shape[1]), dtype=np.min_scalar_type(len(columns)))
     differs = np.empty(counts.shape, dtype=np.bool_)
     for column in columns:
-        np.not_equal(column[asked][:, None], column[block], out=differs)
+        np.not_equal(column[first][:, None], column[second], out=differs)
         counts += differs
     return counts
 

@@ -1,10 +1,8 @@
-"""N-gram space: counts of n-grams as weighted vectors, and few dimensions that keep most of what tells texts apart.
+"""N-gram space: counts of n-grams as weighted vectors, and a linear model that tells some of these from others.
 
 A count c weighs (1 + ln c) * (1 + ln((1 + N) / (1 + n))) where n of N documents have the n-gram, and each row gets
 length 1: Manning, Raghavan, Schütze, "Introduction to Information Retrieval", 2008, chapter 6,
-https://nlp.stanford.edu/IR-book The few dimensions are latent semantic analysis: Deerwester et al., "Indexing by Latent
-Semantic Analysis", Journal of the American Society for Information Science 41, 1990,
-https://doi.org/10.1002/(SICI)1097-4571(199009)41:6%3C391::AID-ASI1%3E3.0.CO;2-9 Both are fitted on documents alone.
+https://nlp.stanford.edu/IR-book The weights are fitted on documents alone.
 """
 
 from collections.abc import Mapping
@@ -49,7 +47,12 @@ def rarity(counts: Array, documents: Rows) -> Reals:
     having = np.zeros(counts.shape[1], dtype=np.int64)
     for first in range(0, len(documents), ROWS_AT_ONCE):
         having += np.count_nonzero(counts[documents[first : first + ROWS_AT_ONCE]], axis=0)
-    weights: Reals = 1.0 + np.log((1 + len(documents)) / (1 + having))
+    return rarity_of(having, len(documents))
+
+
+def rarity_of(having: Rows, num_documents: int) -> Reals:
+    """(B,) the same from how many of the documents count each bucket at least once."""
+    weights: Reals = 1.0 + np.log((1 + num_documents) / (1 + having))
     return weights
 
 
@@ -63,30 +66,25 @@ def weighted(counts: Array, rows: Rows, rare: Reals) -> csr_array:
     """
     parts = [csr_array((0, counts.shape[1]), dtype=np.float64)]
     for first in range(0, len(rows), ROWS_AT_ONCE):
-        block = csr_array(counts[rows[first : first + ROWS_AT_ONCE]].astype(np.float64))
-        block.data = (1.0 + np.log(block.data)) * rare[block.indices]
-        lengths = np.sqrt(np.array([np.square(one).sum() for one in np.split(block.data, block.indptr[1:-1])]))
-        block.data /= np.repeat(lengths, np.diff(block.indptr))
-        parts.append(block)
+        parts.append(weighed(_sparse(counts[rows[first : first + ROWS_AT_ONCE]]), rare))
     return csr_array(vstack(parts))
 
 
-def reduced(vectors: csr_array, num_fitted: int, num_dimensions: int, seed: int) -> NDArray[np.float32]:
-    """(M, D) coordinates of weighted vectors along the main directions of the first of them.
+def _sparse(counts: Array) -> csr_array:
+    """Counts (M, B) of which only those above 0 are stored."""
+    places = np.flatnonzero(counts != 0)
+    rows, buckets = np.divmod(places, counts.shape[1])
+    begins = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(counts)))])
+    return csr_array((counts.ravel()[places], buckets, begins), shape=counts.shape)
 
-    Args:
-        vectors: (M, B) weighted vectors.
-        num_fitted: how many of them, from the first, the directions are found on.
-        num_dimensions: D, in [1, B); fewer come out where fewer are fitted.
-        seed: of the randomised decomposition, at least 0.
-    """
-    if num_dimensions >= vectors.shape[1]:
-        raise ValueError(f"num_dimensions must be below the {vectors.shape[1]} buckets counted, got {num_dimensions}")
-    from sklearn.decomposition import TruncatedSVD
 
-    decomposition = TruncatedSVD(num_dimensions, random_state=seed).fit(vectors[:num_fitted])
-    coordinates: NDArray[np.float32] = (vectors @ decomposition.components_.T).astype(np.float32)
-    return coordinates
+def weighed(counts: csr_array, rare: Reals) -> csr_array:
+    """(M, B) weighted vectors of length 1 from counts (M, B) that are above 0 where they are stored."""
+    vectors = counts.astype(np.float64)
+    vectors.data = (1.0 + np.log(vectors.data)) * rare[vectors.indices]
+    lengths = np.sqrt(np.array([np.square(one).sum() for one in np.split(vectors.data, vectors.indptr[1:-1])]))
+    vectors.data /= np.repeat(lengths, np.diff(vectors.indptr))
+    return vectors
 
 
 def classifier(counts: Array, rows: Rows, belongs: NDArray[np.bool_], rare: Reals, penalty: float) -> dict[str, Reals]:

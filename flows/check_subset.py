@@ -8,10 +8,18 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from curation.checks.effective_rank import rank_comparison
-from curation.checks.leakage import MIN_COLUMNS, LeakingPairs, alike_numbers, alike_texts, same_content
+from curation.checks.leakage import (
+    MIN_COLUMNS,
+    LeakingPairs,
+    alike_numbers,
+    alike_texts,
+    parent_pairs,
+    same_content,
+)
 from curation.checks.share_shift import ShareShift, share_shift
 from curation.checks.two_samples import MAX_ROWS, MIN_ROWS, are_enough, bag_of_words, two_samples
 from curation.examiners.hashed_ngrams import HashedNgrams
@@ -26,6 +34,7 @@ from storage.dataset import Dataset
 from storage.lineage import ancestry
 from storage.schemas import SPLITS
 from storage.store import Store
+from storage.values import SyntheticRows
 
 REVISION = 1
 """Raised whenever a check's numbers change."""
@@ -58,7 +67,9 @@ def check_step(store: Store, reference: str) -> Step:
     """
     version = store.version("subset", reference)
     inputs = {"selection": version.artifact, "dataset": store.record(version.artifact).request.inputs["dataset"]}
-    request = Request(kind="check", settings={}, inputs=inputs, seed=derived_seed(0, "check"), revision=REVISION)
+    # Only where there are synthetic rows, so that checks of other subsets stay what they were.
+    settings = {"parents": True} if store.record(version.artifact).rows("synthetic") else {}
+    request = Request(kind="check", settings=settings, inputs=inputs, seed=derived_seed(0, "check"), revision=REVISION)
     return Step(title=f"check {version}", module="check_subset", request=request)
 
 
@@ -82,6 +93,8 @@ class _Checked:
     """The rows of each split."""
     contents: dict[str, Positions]
     """For each split, numbers that are equal where the content is, over all splits."""
+    synthetic: SyntheticRows | None
+    """Rows that were made from others, or None."""
     embedding: NDArray[np.floating] | None
     """(N, D) the embedding of training rows that the selection's scores read, or None."""
     seed: int
@@ -103,6 +116,7 @@ def _checked(store: Store, request: Request) -> _Checked:
         kept=selection.kept,
         rows=rows,
         contents=dict(zip(SPLITS, np.split(firsts, ends[:-1]), strict=True)),
+        synthetic=selection.synthetic,
         embedding=_recorded_embedding(store, request, rows["train"]),
         seed=request.seed,
     )
@@ -222,7 +236,30 @@ def _leakage(checked: _Checked) -> list[Row]:
         found.append(_pairs_row(checked, split, "same content", kept, np.arange(len(contents)), same))
         others = np.setdiff1d(np.arange(len(contents)), same.other)
         found.append(_near_row(checked, split, _first_of_each(checked, kept), others))
+        if checked.synthetic is not None:
+            found.append(_parents_row(checked, split, checked.synthetic))
     return found
+
+
+def _parents_row(checked: _Checked, split: str, made: SyntheticRows) -> Row:
+    """Synthetic rows of which a parent lies in the split, or has the content of a row there; each once."""
+    contents = pl.concat(
+        pl.DataFrame({"parent": checked.rows[name].index.ids, "content": checked.contents[name]}) for name in SPLITS
+    )
+    other = pl.DataFrame({"other": checked.rows[split].index.ids, "content": checked.contents[split]})
+    pairs = parent_pairs(_parents(made).join(contents, on="parent", maintain_order="left"), other)
+    named = pairs.head(NAMED_PAIRS).select(training="row", other="other", parent="parent").to_dicts()
+    kind = "parent of a synthetic row"
+    return {"split": split, "kind": kind, "pairs": len(pairs), "compared": len(made), "most_alike": named}
+
+
+def _parents(made: SyntheticRows) -> pl.DataFrame:
+    """Id of each synthetic row beside that of each of its parents, voters included: `row`, `parent`."""
+    sides = [
+        pl.DataFrame({"row": made.index.ids, "parent": parents})
+        for parents in (made.parent_a, made.parent_b, made.voters)
+    ]
+    return pl.concat([*sides[:2], sides[2].explode("parent", empty_as_null=False)])
 
 
 def _first_of_each(checked: _Checked, rows: Positions) -> Positions:

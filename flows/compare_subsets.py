@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows import resolve
+from flows.earlier_scores import signals_role
 from flows.signal_sources import read_signals
 from flows.step import Progress, Step
-from storage.artifacts import Request
+from storage.artifacts import Record, Request
 from storage.dataset import Dataset
 from storage.store import Store
 from storage.values import Selection
@@ -105,10 +106,11 @@ def _auroc_by_epoch(store: Store, artifact: str, wrong: NDArray[np.bool_]) -> li
     scorer = resolve.method("scorer", record.request.settings["scorer"], "scorer")
     if not hasattr(scorer, "epoch") or "earlier" in record.request.inputs:
         return []
-    if store.record(record.request.inputs["signals.000"]).kind != "training":
+    if store.record(record.request.inputs[signals_role(record.request)]).kind != "training":
         return []
     signals = read_signals(store, record.request, scorer.reads)
-    (epochs,) = {signals.epochs[name] for name in scorer.reads if name in signals.epochs}
+    recorded = [set(signals.epochs[name]) for name in scorer.reads if name in signals.epochs]
+    epochs = sorted(set.intersection(*recorded))
     return [(epoch, auroc(replace(scorer, epoch=epoch)(signals).suspicion, wrong)) for epoch in epochs]
 
 
@@ -150,16 +152,14 @@ def _arms(store: Store, request: Request) -> Row:
 
 
 def _cost(store: Store, request: Request) -> Row:
-    """Seconds spent on scores (the trainings they were read from, recording, scoring) and on one training."""
+    """Seconds spent on scores (the trainings they or the selection were read from, recording, scoring) and on one."""
     trainings: dict[str, float] = {}
-    scoring = recording = 0.0
-    for role, artifact in request.inputs.items():
-        if role.startswith("score."):
-            record = store.record(artifact)
-            scoring += record.seconds
-            for inner, source in record.request.inputs.items():
-                if inner.startswith("signals.") and store.record(source).kind == "training":
-                    trainings[source] = store.record(source).meta["training_seconds"]
+    scores = [store.record(artifact) for role, artifact in request.inputs.items() if role.startswith("score.")]
+    scoring = sum((record.seconds for record in scores), 0.0)
+    for record in (*scores, *_selections(store, request)):
+        for inner, source in record.request.inputs.items():
+            if inner.startswith("signals.") and store.record(source).kind == "training":
+                trainings[source] = store.record(source).meta["training_seconds"]
     recording = sum(store.record(one).meta["recording_seconds"] for one in trainings)
     ones = [one for role, one in request.inputs.items() if role.startswith("training.000.")]
     single = sum(store.record(one).meta["training_seconds"] for one in ones) / len(ones) if ones else 0.0
@@ -170,3 +170,12 @@ def _cost(store: Store, request: Request) -> Row:
         "scorer_seconds": round(scoring, 3),
         "one_training_seconds": round(single, 3),
     }
+
+
+def _selections(store: Store, request: Request) -> Iterator[Record]:
+    """The selection that the run ended with, and the one that its classes were evened out from."""
+    chosen = request.inputs.get("selection")
+    while chosen is not None:
+        record = store.record(chosen)
+        yield record
+        chosen = record.request.inputs.get("selection")

@@ -115,10 +115,10 @@ class Recipe:
                     f"scorers.{name}.signals names {scorer.signals!r}; the recipe has the learners "
                     f"{', '.join(self.learners) or 'none'} and the signals {', '.join(self.signals) or 'none'}"
                 )
-        if self.selection is not None and self.selection.signals not in (None, *self.signals):
+        if self.selection is not None and self.selection.signals not in (None, *self.learners, *self.signals):
             raise ValueError(
-                f"selection.signals names {self.selection.signals!r}; the recipe has the signals "
-                f"{', '.join(self.signals) or 'none'}"
+                f"selection.signals names {self.selection.signals!r}; the recipe has the learners "
+                f"{', '.join(self.learners) or 'none'} and the signals {', '.join(self.signals) or 'none'}"
             )
         for arm in self.arms:
             if arm.learner not in self.learners:

@@ -4,7 +4,7 @@ Before anything heavy is imported, the store is asked whether the same run has e
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -62,17 +62,12 @@ def curate_and_train(
     """
     from flows.plan import plan_run
 
-    plan = plan_run(recipe, store)
-    computed = sum(not store.has(step.id) for step in plan.steps)
-    if processes > 1:
-        from flows.side_by_side import Work, run_side_by_side
-
-        works = [Work(step=step, recipe=recipe.to_json()) for step in plan.steps]
-        for _ in run_side_by_side(store, works, processes, show):
-            pass
-    for step in plan.steps:
-        if not is_done(store, step):
-            run(store, step, recipe.to_json(), show)
+    plan, made = plan_run(recipe, store), set[str]()
+    while plan.unsettled:
+        made |= _make(store, recipe, plan.steps[: plan.unsettled], show, run, processes)
+        plan = plan_run(recipe, store)
+    made |= _make(store, recipe, plan.steps, show, run, processes)
+    computed = sum(step.id in made for step in plan.steps)
     note: dict[str, Any] = {
         "report": plan.report.id,
         "artifacts": [step.id for step in plan.steps],
@@ -83,6 +78,21 @@ def curate_and_train(
     store.publish_catalog()
     store.remember("runs", run_key(store, recipe), note)
     return Outcome(report=plan.report.id, computed=computed, reused=len(plan.steps) - computed)
+
+
+def _make(store: Store, recipe: Recipe, steps: Sequence[Step], show: Show, run: RunStep, processes: int) -> set[str]:
+    """Make and publish what these steps stand for; ids of the artifacts that were not there."""
+    missing = {step.id for step in steps if not store.has(step.id)}
+    if processes > 1:
+        from flows.side_by_side import Work, run_side_by_side
+
+        works = [Work(step=step, recipe=recipe.to_json()) for step in steps]
+        for _ in run_side_by_side(store, works, processes, show):
+            pass
+    for step in steps:
+        if not is_done(store, step):
+            run(store, step, recipe.to_json(), show)
+    return missing
 
 
 def run_key(store: Store, recipe: Recipe) -> str:

@@ -21,7 +21,7 @@ class Earlier:
 
 def signals_role(request: Request) -> str:
     """The input that scores are computed from: the first of the signals, or another score."""
-    return "score" if "score" in request.inputs else "signals.000"
+    return "score" if "score" in request.inputs else min(one for one in request.inputs if one.startswith("signals."))
 
 
 def earlier_scores(store: Store, request: Request, reads: tuple[str, ...]) -> Earlier | None:

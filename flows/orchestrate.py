@@ -82,11 +82,13 @@ def run_as_flow(store: Store, recipe: Recipe, show: Show) -> Outcome:
     from flows.plan import plan_run
 
     _silence_console()
-    steps = plan_run(recipe, store).steps
-    missing = sum(not store.has(step.id) for step in steps)
+    plan = plan_run(recipe, store)
+    there = set(store.artifacts.ids()) if plan.unsettled else {step.id for step in plan.steps if store.has(step.id)}
     with showing(show):
         report = curate_and_train_flow(recipe.to_json(), store.location)
-    return Outcome(report=report, computed=missing, reused=len(steps) - missing)
+    steps = plan_run(recipe, store).steps if plan.unsettled else plan.steps
+    reused = sum(step.id in there for step in steps)
+    return Outcome(report=report, computed=len(steps) - reused, reused=reused)
 
 
 def serve_recipe(

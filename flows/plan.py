@@ -35,6 +35,9 @@ class Plan:
     steps: tuple[Step, ...]
     grown: str | None = None
     """Id of the data set's newest version, where that grew from what the recipe itself makes and stands for it."""
+    unsettled: int = 0
+    """How many of the steps, from the first, must be done before the others are known: scores among them may turn out
+    to need further seeds. Then the plan is made anew."""
 
     @property
     def report(self) -> Step:
@@ -50,6 +53,7 @@ class _Planner:
         self.store = store
         self.steps: list[Step] = []
         self.grown: str | None = None
+        self.unsettled = 0
 
     def add(self, module: str, title: str, request: Request, **further: Any) -> str:
         """Add a step unless an equal one is there; the artifact's id."""
@@ -96,7 +100,7 @@ class _Planner:
             request = Request(kind="dataset", settings=settings, inputs=inputs, seed=seed, revision=NOISE_REVISION)
             requests.append(("plant_noise", "plant wrong labels", request))
         if recipe.embedding is not None:
-            request = embedding_request(recipe.embedding, requests[-1][2].id if requests else origin)
+            request = embedding_request(recipe.embedding, requests[-1][2].id if requests else origin, self.store)
             requests.append(("embed_examples", f"embed {request.settings['embedding']['column']}", request))
         if not requests:
             return origin
@@ -137,7 +141,9 @@ class _Planner:
             request = plan.request(dataset)
             for step in plan.steps_before(request, dataset):
                 self.add(step.module, step.title, step.request)
-            columns[name] = self.add("score_examples", f"score {name}", request)
+            columns[name] = self.add("score_examples", plan.title(dataset), request)
+            if plan.is_unsettled(request):
+                self.unsettled = len(self.steps)
         columns = {name: columns[name] for name in recipe.scorers}
         shown = {**known, **columns}
         if columns:
@@ -151,10 +157,13 @@ class _Planner:
         recipe, config = self.recipe, self.recipe.selection
         if config is None:
             return None
-        if config.signals is not None:
+        trainings = []
+        if config.signals is not None and config.signals in recipe.learners:
+            trainings = [self.training(config.signals, dataset, one, None) for one in range(recipe.seeds)]
+        elif config.signals is not None:
             for step in section_steps(recipe, config.signals, dataset):
                 self.add(step.module, step.title, step.request)
-        request = selection_request(recipe, config, self.store, dataset, columns)
+        request = selection_request(recipe, config, self.store, dataset, columns, trainings)
         return self.add("select_examples", f"select {config.subset}", request, publish=("subset", config.subset))
 
     def rebalanced(self, dataset: str, selection: str | None) -> str | None:
@@ -225,7 +234,7 @@ def plan_run(recipe: Recipe, store: Store) -> Plan:
     columns, shown = planner.scores(dataset)
     selection = planner.rebalanced(dataset, planner.selection(dataset, shown))
     planner.report(dataset, columns, selection)
-    return Plan(recipe=recipe, steps=tuple(planner.steps), grown=planner.grown)
+    return Plan(recipe=recipe, steps=tuple(planner.steps), grown=planner.grown, unsettled=planner.unsettled)
 
 
 def stored_dataset(recipe: Recipe, reference: str, store: Store) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from curation.scorer import MergingScorer, Scorer
 from flows import resolve
 from flows.config import Recipe, build
+from flows.fold_trainings import OUT_OF_FOLD
 from flows.plan_columns import outdated_text
 from flows.plan_training import training_request
 from flows.recipe_sections import ScorerConfig
@@ -58,9 +59,8 @@ class ScorePlan:
             return
         if self.config.signals in self.recipe.learners:
             if "earlier" not in request.inputs:
-                for replicate in range(self.recipe.seeds):
-                    title = f"train {self.config.signals} on everything, seed {replicate + 1} of {self.recipe.seeds}"
-                    yield Step(title=title, module="train_learner", request=self._training(dataset, replicate))
+                for _, title, training in self._trainings(dataset, self.num_seeds(dataset)):
+                    yield Step(title=title, module="train_learner", request=training)
         else:
             yield from section_steps(self.recipe, self.config.signals, dataset)
             if self.config.targets is not None:
@@ -78,6 +78,8 @@ class ScorePlan:
         inputs = {"dataset": dataset, **signals, **self._targets()}
         if earlier is not None:
             asked["new_rows"], inputs["earlier"] = "frozen", earlier
+        elif self._stability is not None:
+            asked["halves"] = "compared"
         return Request(kind="scores", settings=asked, inputs=inputs, revision=revision)
 
     def _targets(self) -> dict[str, str]:
@@ -95,8 +97,7 @@ class ScorePlan:
         if self.config.signals is None:
             yield {"score": self._score_read(dataset)}
         elif self.config.signals in self.recipe.learners:
-            ids = [self._training(dataset, replicate).id for replicate in range(self.recipe.seeds)]
-            yield {f"signals.{replicate:03d}": one for replicate, one in enumerate(ids)}
+            yield self._trained(dataset, self.num_seeds(dataset))
         else:
             for one in section_ids(self.recipe, self.store, self.config.signals, dataset):
                 yield {"signals.000": one}
@@ -111,10 +112,64 @@ class ScorePlan:
             )
         return self.known[wanted]
 
-    def _training(self, dataset: str, replicate: int) -> Request:
+    def num_seeds(self, dataset: str) -> int:
+        """Seeds of the learner that the scores are read from.
+
+        All of the recipe; or where they stop when stable, the fewest whose scores the store does not have yet, or knows
+        to be stable.
+        """
+        least = self._stability
+        for number in range(2, self.recipe.seeds) if least is not None else ():
+            request = self._request(dataset, self._trained(dataset, number))
+            if not self.store.has(request.id):
+                return number
+            halves = self.store.record(request.id).meta["halves_agreement"]
+            if halves is not None and halves >= least:
+                return number
+        return self.recipe.seeds
+
+    def is_unsettled(self, request: Request) -> bool:
+        """Whether scores that are not there yet may turn out to need further seeds."""
+        seeds = {role.split(".")[1] for role in request.inputs if role.startswith("signals.")}
+        asks = self._stability is not None and "earlier" not in request.inputs
+        return asks and len(seeds) < self.recipe.seeds and not self.store.has(request.id)
+
+    def title(self, dataset: str) -> str:
+        """Such as `score el2n`, or `score el2n from 2 of at most 5 seeds`."""
+        told = f" from {self.num_seeds(dataset)} of at most {self.recipe.seeds} seeds" if self._stability else ""
+        return f"score {self.name}{told}"
+
+    @property
+    def _stability(self) -> float | None:
+        learner = self.recipe.learners.get(self.config.signals or "")
+        return None if learner is None else learner.stop_when_stable
+
+    def _trained(self, dataset: str, seeds: int) -> dict[str, str]:
+        """Ids of the trainings of so many seeds, by role."""
+        return {role: training.id for role, _, training in self._trainings(dataset, seeds)}
+
+    def _trainings(self, dataset: str, seeds: int) -> Iterator[tuple[str, str, Request]]:
+        """Role, title and request of each training that is read.
+
+        They are on everything, `signals.<seed>`, and without a fold, `signals.<seed>.<fold>`, each kind only where the
+        scorer reads what it leaves.
+        """
         name = self.config.signals or ""
-        where, config = f"learners.{name}", self.recipe.learners[name]
-        return training_request(self.recipe, config, where=where, dataset=dataset, replicate=replicate, selection=None)
+        config, reads = self.recipe.learners[name], set(self.scorer.reads) - set(LABELS)
+        folds = config.folds if OUT_OF_FOLD in reads else None
+        for seed in range(seeds):
+            for fold in (*([None] if reads != {OUT_OF_FOLD} else []), *range(folds or 0)):
+                request = training_request(
+                    *(self.recipe, config),
+                    where=f"learners.{name}",
+                    dataset=dataset,
+                    replicate=seed,
+                    selection=None,
+                    fold=fold,
+                )
+                seen = "on everything" if fold is None else f"without fold {fold + 1} of {folds}"
+                role = f"signals.{seed:03d}" + ("" if fold is None else f".{fold:03d}")
+                yield role, f"train {name} {seen}, seed {seed + 1} of {self.recipe.seeds}", request
 
 
 def section_ids(recipe: Recipe, store: Store, name: str, dataset: str) -> Iterator[str]:
@@ -176,6 +231,33 @@ def check_readable(recipe: Recipe, store: Store) -> None:
             _check_section(recipe, store, name, config, needed)
         if config.new_rows == "frozen":
             _check_frozen(recipe, name, config, scorer)
+    _check_folds(recipe)
+    _check_stability(recipe)
+
+
+def _check_stability(recipe: Recipe) -> None:
+    """Refuse to stop seeds of which there are too few, or which no score reads."""
+    for name, learner in recipe.learners.items():
+        if learner.stop_when_stable is None:
+            continue
+        if recipe.seeds < 3:
+            raise ValueError(
+                f"learners.{name}.stop_when_stable starts with two seeds, so it has no effect with seeds = "
+                f"{recipe.seeds}; allow more seeds, or leave it out"
+            )
+        if name not in (one.signals for one in recipe.scorers.values()):
+            raise ValueError(f"learners.{name}.stop_when_stable has no effect: no scorer reads {name}; leave it out")
+
+
+def _check_folds(recipe: Recipe) -> None:
+    """Refuse folds that nothing reads."""
+    reading = {one.signals for name, one in recipe.scorers.items() if OUT_OF_FOLD in scorer_of(name, one).reads}
+    for name, learner in recipe.learners.items():
+        if learner.folds is not None and name not in reading:
+            raise ValueError(
+                f"learners.{name}.folds has no effect: no scorer reads {OUT_OF_FOLD!r} of {name}; add one, such as "
+                f'method = "confident_learning" with signals = "{name}", or leave folds out'
+            )
 
 
 def _check_targets(recipe: Recipe, store: Store, name: str, config: ScorerConfig, scorer: Scorer) -> None:
@@ -196,8 +278,13 @@ def _check_targets(recipe: Recipe, store: Store, name: str, config: ScorerConfig
 
 
 def _check_recorded(recipe: Recipe, name: str, config: ScorerConfig, scorer: Scorer, needed: list[str]) -> None:
-    record = recipe.learners[config.signals or ""].record
-    for signal in needed:
+    record, folds = recipe.learners[config.signals or ""].record, recipe.learners[config.signals or ""].folds
+    if OUT_OF_FOLD in needed and folds is None:
+        raise ValueError(
+            f"scorers.{name} reads {OUT_OF_FOLD!r}, probabilities from trainings that never saw the example, and "
+            f"learners.{config.signals} has none; add learners.{config.signals}.folds = 5, or bring your own"
+        )
+    for signal in (one for one in needed if one != OUT_OF_FOLD):
         if signal not in record:
             raise ValueError(
                 f"scorers.{name} reads the signal {signal!r}, which learners.{config.signals}.record "

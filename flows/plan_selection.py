@@ -1,6 +1,6 @@
 """Plan of a selection: what the recipe's rule, condition and label action are asked of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flows import resolve
@@ -14,7 +14,12 @@ from storage.store import Store
 
 
 def selection_request(
-    recipe: Recipe, config: SelectionConfig, store: Store, dataset: str, columns: Mapping[str, str]
+    recipe: Recipe,
+    config: SelectionConfig,
+    store: Store,
+    dataset: str,
+    columns: Mapping[str, str],
+    trainings: Sequence[str] = (),
 ) -> Request:
     """What a recipe's [selection] makes of a data set and its scores.
 
@@ -25,6 +30,7 @@ def selection_request(
         dataset: id of the data set.
         columns: ids of all scores that there are or will be, by name. Only those that are read become inputs, so that
             a further scorer leaves the selection as it is.
+        trainings: ids of the learner's trainings on everything, one a seed, where `config.signals` names a learner.
 
     Raises:
         ValueError: a score that is read is missing, or a setting is not allowed.
@@ -48,7 +54,14 @@ def selection_request(
         asked["where"] = config.where
         read += _read_by(config.where, store, dataset, columns)
     inputs = {"dataset": dataset, **{f"score.{name}": columns[name] for name in dict.fromkeys(read)}}
-    if config.signals is not None:
+    if config.signals is not None and config.signals in recipe.learners:
+        if "embedding" not in recipe.learners[config.signals].record:
+            raise ValueError(
+                f"selection.signals names the learner {config.signals!r}, whose embedding is not recorded; add "
+                f'embedding = "last" to learners.{config.signals}.record'
+            )
+        inputs |= {f"signals.{seed:03d}": one for seed, one in enumerate(trainings)}
+    elif config.signals is not None:
         inputs["signals.000"] = next(section_ids(recipe, store, config.signals, dataset))
         names = recipe.signals[config.signals].names
         asked |= {"names": dict(names)} if names else {}

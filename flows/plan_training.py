@@ -1,12 +1,13 @@
 """Plan of a training and of its evaluation: what one seed of one learner is asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from flows import resolve
 from flows.config import Recipe, build
+from flows.fold_trainings import OUT_OF_FOLD
 from flows.recipe_sections import LearnerConfig
 from flows.seeding import derived_seed
 from storage.artifacts import Request
@@ -19,22 +20,38 @@ EVALUATION_REVISION = 2
 
 
 def training_request(
-    recipe: Recipe, config: LearnerConfig, *, where: str, dataset: str, replicate: int, selection: str | None
+    recipe: Recipe,
+    config: LearnerConfig,
+    *,
+    where: str,
+    dataset: str,
+    replicate: int,
+    selection: str | None,
+    fold: int | None = None,
 ) -> Request:
-    """One training; signals are recorded only where it sees everything, for there every example has them."""
+    """One training; signals are recorded only where it sees everything, for there every example has them.
+
+    Without a fold it keeps what it says of that one's rows, and no model. No epoch is chosen by what is left out:
+    it is the last one, and the validation split is read only to stop early.
+    """
     from learners.training import Training
 
     learner, revision = resolve.described("learner", {"method": config.method, **config.settings}, where)
     model, model_revision = resolve.described("model", recipe.model or {}, "model")
     raised = {"model_revision": model_revision} if model_revision > 1 else {}
     training = build(Training, {**recipe.training, **config.training}, "training")
+    if fold is not None and training.early_stop is None:
+        training = replace(training, best_by="accuracy")
     if training.best_by == "robust_accuracy":
         from learners.validation import attack_of
 
         attack_of(resolve.method("learner", {"method": config.method, **config.settings}, where))
-    record = {} if selection else {name: list(_epochs(when, training.epochs)) for name, when in config.record.items()}
+    recorded = {} if selection or fold is not None else config.record
+    record = {name: list(_epochs(when, training.epochs)) for name, when in recorded.items()}
     inputs = {"dataset": dataset, **({"selection": selection} if selection else {})}
-    own = {"steps": "own"} if selection and _takes_own_steps(recipe, training) else {}
+    own: dict[str, Any] = {"steps": "own"} if selection and _takes_own_steps(recipe, training) else {}
+    if fold is not None:
+        own["fold"] = {"held_out": fold, "of": config.folds}
     return Request(
         kind="training",
         settings={
@@ -42,7 +59,7 @@ def training_request(
             "model": model,
             "training": _asked(training),
             "record": record,
-            "keeps": ["last", "best"],
+            "keeps": ["last", "best"] if fold is None else [OUT_OF_FOLD],
             **raised,
             **own,
         },

@@ -88,7 +88,7 @@ def predict_rows(
     """
     weights, card = store.model(str(store.version("model", reference)), epoch)
     networks = load_networks(weights, card)
-    reader = _Reader(card)
+    reader = _Reader(store, card)
     blocks = input_blocks(source, reader.columns, key=card["key"], image_fit=card["image_fit"])
     found = Predictions(classes=tuple(card["classes"]), temperature=card["temperature"], parts=iter(()))
 
@@ -111,7 +111,8 @@ def predict_rows(
 class _Reader:
     """Makes a model's inputs of the columns of a file: of a text its embedding, where the model's data set had that."""
 
-    def __init__(self, card: Mapping[str, Any]) -> None:
+    def __init__(self, store: Store, card: Mapping[str, Any]) -> None:
+        self._store = store
         self._features = features_of(card)
         self._embedding = card.get("embedding")
         self._encode: Encode | None = None
@@ -125,26 +126,26 @@ class _Reader:
     def inputs(self, frame: pl.DataFrame) -> Array:
         """(N, ...) inputs of N at least 1 rows."""
         if self._embedding is not None:
-            self._encode = self._encode or _encoder(self._embedding)
+            self._encode = self._encode or _encoder(self._store, self._embedding)
             vectors = self._encode(frame[self._embedding["column"]].to_list())
             frame = frame.with_columns(pl.Series(COLUMN, vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])))
         return input_array(frame, self._features)
 
 
-def _encoder(embedding: Mapping[str, Any]) -> Encode:
+def _encoder(store: Store, embedding: Mapping[str, Any]) -> Encode:
     """What embedded the texts that the model was trained on.
 
     Raises:
         ValueError: there is none like it any more.
     """
-    settings = {name: value for name, value in embedding.items() if name != "revision"}
+    settings = {name: value for name, value in embedding.items() if name not in ("revision", "map")}
     method = resolve.embedder(settings, "embedding")
     if method.revision != embedding["revision"]:
         raise ValueError(
             f"the model reads embeddings of {settings['method']} in revision {embedding['revision']}, and that has "
             f"revision {method.revision} now; embed the texts and train again"
         )
-    return encoder(method)
+    return encoder(method, store.state(embedding["map"]) if "map" in embedding else None)
 
 
 def features_of(card: Mapping[str, Any]) -> tuple[Feature, ...]:

@@ -8,11 +8,11 @@ the first seed's.
 from collections.abc import Iterator
 from typing import Any
 
+from flows.embed_examples import made_by, map_of
 from flows.step import Progress, Step
 from storage.artifacts import Record, Request
 from storage.dataset import Dataset, input_shape
 from storage.files import check_name
-from storage.lineage import ancestry
 from storage.store import Store
 
 
@@ -95,12 +95,16 @@ def _card(store: Store, training: Record, evaluation: Record, subject: str | Non
 
 
 def embedding_of(store: Store, dataset: Dataset) -> dict[str, Any] | None:
-    """The method that made the data set's embeddings of its texts, its settings and revision; None without any."""
-    said = dataset.record.meta.get("embedding")
-    if said is None:
+    """The method that made the data set's embeddings of its texts, its settings and revision; None without any.
+
+    Of a method that was fitted, `map` is the id of the data set that keeps what was.
+    """
+    made = made_by(store, dataset.id)
+    if made is None:
         return None
-    made = next(one for one in ancestry(store.artifacts, dataset.id) if one.request.settings.get("embedding") == said)
-    return {**said, "revision": made.request.revision}
+    said = made.request.settings["embedding"]
+    fitted = {"map": map_of(made)} if said["method"] == "latent_ngrams" else {}
+    return {**said, "revision": made.request.revision, **fitted}
 
 
 def _version_of(store: Store, artifact: str, subject: str | None) -> str | None:

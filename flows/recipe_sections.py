@@ -17,10 +17,22 @@ class LearnerConfig:
     """File name of a learner in `learners/methods/`."""
     record: Mapping[str, tuple[int, ...] | Literal["every", "last"]] = field(default_factory=dict)
     """Signals to record while it trains on everything, each with its epochs, counted from 1."""
+    folds: int | None = None
+    """Trainings beside those on everything, each without one of so many parts of it, at least 2, for the signal
+    `oof_probs`: probabilities of the rows that a training left out. None has no such trainings."""
+    stop_when_stable: float | None = None
+    """Scores are read from two seeds, three and so on, until the Spearman correlation between those of two halves of
+    the seeds is at least this, in (0, 1], or there are the recipe's `seeds`. None reads all seeds at once."""
     training: Settings = field(default_factory=dict)
     """Settings that differ from `[training]` for this learner."""
     settings: Settings = field(default_factory=dict)
     """The method's own settings."""
+
+    def __post_init__(self) -> None:
+        if self.folds is not None and self.folds < 2:
+            raise ValueError(f"folds must be at least 2, got {self.folds}")
+        if self.stop_when_stable is not None and not 0 < self.stop_when_stable <= 1:
+            raise ValueError(f"stop_when_stable must be in (0, 1], got {self.stop_when_stable}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +84,8 @@ class SelectionConfig:
     method: str
     """File name of a selector in `curation/selectors/`."""
     signals: str | None = None
-    """Name of a section `[signals.<name>]`, for selectors that read arrays such as embeddings."""
+    """Name of a section `[signals.<name>]`, for selectors that read arrays such as embeddings; or of a learner that
+    records its `embedding`."""
     where: str | None = None
     """An SQL condition over the columns of `scored.<data set>`, such as `el2n < 0.9 AND language = 'en'`: examples that
     do not fulfil it are dropped before the rule chooses."""

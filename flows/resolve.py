@@ -26,7 +26,7 @@ KINDS = {
 """Where the methods of each kind live, one file each."""
 
 NOISE = "curation.noise"
-EMBEDDERS = "learners.embed"
+EMBEDDERS = ("learners.embed", "curation.latent_ngrams")
 
 
 def available(kind: str) -> list[str]:
@@ -71,14 +71,14 @@ def noise(settings: Mapping[str, Any], where: str) -> Any:
 
 
 def embedder(settings: Mapping[str, Any], where: str) -> Any:
-    """What embeds a text column: an examiner of texts, or a network; from `{"method": name, ...}`.
+    """What embeds a text column: an examiner of texts, a fitted map or a network; from `{"method": name, ...}`.
 
     Raises:
         ValueError: the method or one of its settings does not exist or is not allowed.
     """
     values = dict(settings)
     name = values.pop("method", None)
-    networks = {_snake(one.__name__): one for one in _dataclasses(import_module(EMBEDDERS))}
+    networks = {_snake(one.__name__): one for module in EMBEDDERS for one in _dataclasses(import_module(module))}
     examiners = {} if name in networks else {one: method_class("examiner", one) for one in available("examiner")}
     classes = networks | {one: kind for one, kind in examiners.items() if _embeds(kind)}
     if name not in classes:
@@ -93,8 +93,18 @@ def described(kind: str, settings: Mapping[str, Any], where: str) -> tuple[dict[
 
 
 def plain(instance: Any) -> dict[str, Any]:
-    """A frozen dataclass of settings as JSON values."""
-    return {one.name: msgspec.to_builtins(getattr(instance, one.name)) for one in fields(instance) if one.init}
+    """A frozen dataclass of settings as JSON values.
+
+    A field whose metadata says `left_out_at_default`, such as one that came later than results that it does not
+    change, is left out where it has its default.
+    """
+    values = {one.name: getattr(instance, one.name) for one in fields(instance) if one.init}
+    left_out = {one.name: one.default for one in fields(instance) if one.metadata.get("left_out_at_default")}
+    return {
+        name: msgspec.to_builtins(value)
+        for name, value in values.items()
+        if name not in left_out or value != left_out[name]
+    }
 
 
 def unknown_method(kind: str, name: str, names: list[str]) -> ValueError:

@@ -8,12 +8,13 @@ scores of an earlier version, named in the request, and are listed in the table 
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from curation.scorer import MergingScorer, Scorer, scores_at
+from curation.stability import halves_agreement
 from flows import resolve
 from flows.earlier_scores import Earlier, earlier_scores
 from flows.signal_sources import read_signals, unrecorded_signals
@@ -42,7 +43,13 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
         draft.earlier_seconds = time.perf_counter() - began
         _fill(store, draft, scored)
     rows = 0 if scored.scores is None else len(scored.scores)
-    yield Progress(done=rows, total=rows, unit="examples")
+    yield Progress(done=rows, total=rows, unit="examples", note=_note(scored.halves))
+
+
+def _note(halves: Mapping[str, float | None]) -> str:
+    """Such as `halves of the seeds agree by 0.993`."""
+    found = halves.get("halves_agreement")
+    return "" if found is None else f"halves of the seeds agree by {found:.3g}"
 
 
 def scorer_of(request: Request) -> Scorer:
@@ -66,15 +73,18 @@ class _Scored:
     state_of: Record | None = None
     """Scores whose state is listed, where it stays as it is."""
     computed: str = "full"
+    halves: Mapping[str, float | None] = field(default_factory=dict)
+    """`halves_agreement` of the seeds, where that was asked for."""
 
 
 def _all(store: Store, request: Request, scorer: Scorer) -> _Scored:
     """Scores of every row."""
     signals = read_signals(store, request, scorer.reads)
+    halves = {"halves_agreement": halves_agreement(scorer, signals)} if "halves" in request.settings else {}
     if isinstance(scorer, MergingScorer):
         merge = scorer.start(signals)
-        return _Scored(scores=_without_targets(store, request, merge.new), state=merge.state)
-    return _Scored(scores=_without_targets(store, request, scorer(signals)))
+        return _Scored(scores=_without_targets(store, request, merge.new), state=merge.state, halves=halves)
+    return _Scored(scores=_without_targets(store, request, scorer(signals)), halves=halves)
 
 
 def _without_targets(store: Store, request: Request, scores: Scores) -> Scores:
@@ -117,7 +127,7 @@ def _further(store: Store, request: Request, scorer: Scorer, found: Earlier) -> 
 
 def _fill(store: Store, draft: Draft, scored: _Scored) -> None:
     """Write new scores behind earlier ones, the state, and which rows are frozen."""
-    draft.meta["computed"] = scored.computed
+    draft.meta |= {"computed": scored.computed, **scored.halves}
     if scored.behind is not None:
         draft.share(scored.behind.table("scores"))
         draft.meta |= {name: scored.behind.meta[name] for name in ("high_means", "has_standard_error", "columns")}

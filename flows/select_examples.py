@@ -12,7 +12,7 @@ from curation.label_actions import LabelAction
 from curation.selector import Selector
 from flows import resolve
 from flows.config import build
-from flows.signal_sources import unrecorded_signals, what_is_given
+from flows.signal_sources import read_signals, unrecorded_signals, what_is_given
 from flows.step import Progress, Step
 from storage.artifacts import Request
 from storage.dataset import Dataset
@@ -61,10 +61,13 @@ def selected(store: Store, request: Request) -> Selection:
 
 
 def _signals(store: Store, request: Request, dataset: Dataset) -> Signals:
-    """What the data set has of its training split, and the arrays of a section of signals where one is named."""
+    """What the data set has of its training split, and the arrays of signals, or embeddings of a learner, if named."""
     signals = Signals(index=dataset.index("train"), arrays=what_is_given(dataset))
-    if "signals.000" in request.inputs:
-        have = store.record(request.inputs["signals.000"]).meta["signals"]
+    record = store.record(request.inputs["signals.000"]) if "signals.000" in request.inputs else None
+    if record is not None and record.kind == "training":
+        signals = read_signals(store, request, ("embedding",))
+    elif record is not None:
+        have = record.meta["signals"]
         names = tuple(dict.fromkeys((*request.settings.get("names", {}), *have)))
         signals = unrecorded_signals(store, dataset, request, names, None)
     schema = dataset.schema

@@ -8,6 +8,7 @@ import numpy as np
 
 from curation.scorer import joined_index
 from curation.softmax import softmax
+from flows.fold_trainings import OUT_OF_FOLD, out_of_fold_probs
 from storage.artifacts import Record, Request
 from storage.dataset import Dataset
 from storage.store import Store
@@ -16,7 +17,7 @@ from storage.values import Array, Signals
 LABELS = ("label", "group", "benchmark")
 """What scorers read that the data set itself has, or the targets beside it."""
 
-RECORDED = ("logits", "train_logits", "elr_targets", "feature_norm")
+RECORDED = ("logits", "train_logits", "elr_targets", "feature_norm", "grad_norm")
 """Signals that scorers read at epochs; those not recorded by a learner are taken to be of one, the first."""
 
 LEAST_PROBABILITY = 1e-30
@@ -36,11 +37,31 @@ def read_signals(store: Store, request: Request, names: tuple[str, ...]) -> Sign
         return unrecorded_signals(store, dataset, request, names, None)
     if "targets" in request.inputs:
         return _beside_targets(store, dataset, request, names)
-    sources = [request.inputs[role] for role in sorted(request.inputs) if role.startswith("signals.")]
-    given = what_is_given(dataset)
-    if store.record(sources[0]).kind == "training":
-        return store.signals(sources, names, given)
+    sources = {role: request.inputs[role] for role in sorted(request.inputs) if role.startswith("signals.")}
+    if store.record(next(iter(sources.values()))).kind == "training":
+        return _recorded(store, dataset, sources, names)
     return unrecorded_signals(store, dataset, request, names, None)
+
+
+def _recorded(store: Store, dataset: Dataset, sources: Mapping[str, str], names: tuple[str, ...]) -> Signals:
+    """What trainings on everything recorded, `signals.<seed>`, and those without a fold, `signals.<seed>.<fold>`.
+
+    Of recorded embeddings the last epoch's, (N, R * D): those of all seeds side by side, as if examined.
+    """
+    folds: dict[str, list[str]] = {}
+    for role, training in sources.items():
+        if role.count(".") == 2:
+            folds.setdefault(role.rpartition(".")[0], []).append(training)
+    whole = [training for role, training in sources.items() if role.count(".") == 1]
+    given, index = what_is_given(dataset), dataset.index("train")
+    signals = store.signals(whole, names, given) if whole else Signals(index=index, arrays=given)
+    arrays, epochs = dict(signals.arrays), dict(signals.epochs)
+    if epochs.pop("embedding", None):
+        arrays["embedding"] = np.concatenate(list(signals.at_epoch("embedding", None)), axis=1)
+    if folds:
+        probs, epoch = out_of_fold_probs(store, list(folds.values()), index)
+        arrays[OUT_OF_FOLD], epochs[OUT_OF_FOLD] = probs, (epoch,)
+    return Signals(index=index, arrays=arrays, epochs=epochs)
 
 
 def unrecorded_signals(

@@ -1,7 +1,8 @@
 """Step: one training of one learner with one seed; its models, and the signals it recorded on the way.
 
 The model of the last epoch is kept, and where there is a labelled validation split, that of the epoch that did best
-there. An unfinished training leaves a checkpoint, from which the next run carries on bit for bit.
+there. Without a fold, what the networks of the last epoch say of that fold's rows is kept instead. An unfinished
+training leaves a checkpoint, from which the next run carries on bit for bit.
 """
 
 import time
@@ -9,19 +10,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from flows import resolve
 from flows.checkpoint_interval import checkpoint_seconds
 from flows.config import build
+from flows.fold_trainings import OUT_OF_FOLD, held_out_rows
 from flows.ranks import called_ranks
 from flows.step import Progress, Step
 from learners.checkpoint import Checkpoint, model_arrays, save_state
 from learners.distributed import Ranks
 from learners.fit import fit
+from learners.folds import held_out_probs, without_fold
 from learners.learner import EpochReport, Learner
 from learners.observed import observed_learner
 from learners.signals import Recorder
+from learners.threads import computing_threads
 from learners.training import Training
 from storage.artifacts import Draft, Request
 from storage.checkpoints import to_bytes
@@ -52,7 +58,10 @@ def perform(store: Store, step: Step) -> Iterator[Progress]:
                 saved = time.perf_counter()
             yield Progress(done=report.epoch, total=report.epochs, unit="epochs", note=_note(report))
         _fill(draft, task.examples, task.recorder, reports)
-        _add_models(draft, task.examples, report)
+        if task.held_out is None:
+            _add_models(draft, task.examples, report)
+        else:
+            _add_probs(draft, task, task.held_out, report)
         if task.learner != task.asked:
             draft.meta["observed"] = resolve.plain(task.learner)
     store.checkpoints.remove(request.id)
@@ -88,6 +97,8 @@ class _Task:
     asked: Learner
     learner: Learner
     examples: Examples
+    held_out: NDArray[np.bool_] | None
+    """(N,) whether an example is of the fold that is left out; None where there is none."""
     schedule: Schedule | None
     validation: Examples | None
     training: Training
@@ -99,6 +110,10 @@ class _Task:
         selected = request.inputs.get("selection")
         selection = store.selection(selected) if selected else None
         examples = dataset.examples("train", selection)
+        fold = request.settings.get("fold")
+        held_out = None if fold is None else held_out_rows(examples, fold, request.seed or 0)
+        if held_out is not None:
+            examples = without_fold(examples, held_out)
         asked: Learner = resolve.method("learner", request.settings["learner"], "learner")
         training = build(Training, request.settings["training"], "training")
         if selected and request.settings.get("steps") != "own":
@@ -109,8 +124,9 @@ class _Task:
             asked=asked,
             learner=observed_learner(asked, examples),
             examples=examples,
+            held_out=held_out,
             schedule=selection.schedule if selection else None,
-            validation=_validation(dataset, training),
+            validation=_validation(dataset, training) if fold is None or training.early_stop is not None else None,
             training=training,
             recorder=Recorder({name: tuple(epochs) for name, epochs in request.settings["record"].items()}),
         )
@@ -190,6 +206,18 @@ def _add_models(draft: Draft, examples: Examples, report: EpochReport) -> None:
     for table, epoch, networks in kept:
         card = {**shared, "epoch": epoch}
         draft.add_bytes(table, f"{table}.safetensors", to_bytes(model_arrays(networks), card))
+
+
+def _add_probs(draft: Draft, task: _Task, held_out: NDArray[np.bool_], report: EpochReport) -> None:
+    """Keep what the predicting networks of the last epoch say of the fold's rows."""
+    began = time.perf_counter()
+    with computing_threads(task.training.threads):
+        probs = held_out_probs(report.state.predicting, task.examples, held_out)
+    index = task.examples.index.take(np.flatnonzero(held_out))
+    frame, meta = signals_to_table(index, {OUT_OF_FOLD: probs[:, None]}, {OUT_OF_FOLD: (report.epoch,)})
+    draft.add_table("signals", frame)
+    draft.meta.update(meta)
+    draft.meta["recording_seconds"] += time.perf_counter() - began
 
 
 def _row(report: EpochReport) -> dict[str, Any]:

@@ -107,6 +107,7 @@ def fit(
     state = _fresh_state(learner, examples, model, training, seed, ranks, total_steps, identity)
     if recorder:
         recorder.open(learner, training.epochs, kept_rows(examples))
+        recorder.check_networks(state.models, data.inputs[:2])
         if schedule:
             check_visits(recorder.chosen, kept, training, seed=seed, schedule=schedule)
     if resume:
@@ -241,7 +242,7 @@ class _Run:
                 metrics, num_visits = self.train_epoch(state)
                 trained = time.perf_counter()
                 if self.recorder:
-                    self.recorder.close_epoch(state.epoch, state, self.data.inputs)
+                    self.recorder.close_epoch(state.epoch, state, self.data.inputs, self.data.labels)
                 recorded = time.perf_counter()
                 found = self.validation.metrics(state) if self.validation else {}
                 best = self.validation.keep_best(state, found) if self.validation else None

@@ -1,8 +1,9 @@
 """The recorder: what training saw of each example, at chosen epochs.
 
-It knows `logits` (an evaluation-mode pass over all examples after the epoch, without
-augmentation), `train_logits` (training-mode logits, caught as each example is visited) and
-the per-example buffers that the learner gives.
+It knows `logits`, `embedding` (what enters the network's last layer) and `feature_norm` (its length), from one
+evaluation-mode pass over all examples after the epoch, without augmentation; `grad_norm` (the length of each
+example's own gradient in all weights, likewise); `train_logits` (training-mode logits, caught as each example is
+visited); and the per-example buffers that the learner gives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,13 +12,18 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from learners.evaluate import evaluation_logits
+from learners.features import OF_FEATURES, evaluated
+from learners.gradient_norms import gradient_norms
 from learners.learner import Learner
 from learners.state import TrainState
 
-EVERY_LEARNER_GIVES = ("logits", "train_logits")
+AFTER_THE_EPOCH = ("logits", *OF_FEATURES, "grad_norm")
+"""Signals that the networks alone give, of examples that training never visits too."""
+
+EVERY_LEARNER_GIVES = (*AFTER_THE_EPOCH, "train_logits")
 """Signals that need nothing of the learner."""
 
 PASS_BATCH_SIZE = 500
@@ -85,6 +91,19 @@ class Recorder:
             raise ValueError("this recorder belongs to an earlier run; make a new one for every run")
         self._visited = visited
 
+    def check_networks(self, networks: Sequence[nn.Module], inputs: Tensor) -> None:
+        """Refuse, before any training, features of networks that have no last linear layer.
+
+        Args:
+            networks: that will be recorded; left as they are.
+            inputs: a few, as `input_tensor` makes them.
+
+        Raises:
+            ValueError: as `evaluated`.
+        """
+        if set(self.chosen) & set(OF_FEATURES):
+            evaluated(networks, inputs, OF_FEATURES, PASS_BATCH_SIZE)
+
     def catch(self, epoch: int, positions: Tensor, logits: Tensor) -> None:
         """Keep a batch's training-mode logits; an example's later visit replaces the earlier.
 
@@ -102,27 +121,34 @@ class Recorder:
         self._caught[positions] = logits
         self._missing[positions] = False
 
-    def close_epoch(self, epoch: int, state: TrainState, inputs: Tensor) -> None:
+    def close_epoch(self, epoch: int, state: TrainState, inputs: Tensor, labels: Tensor) -> None:
         """Record what was chosen for an epoch that is over.
 
         Args:
             epoch: its number, counted from 1.
             state: the networks and buffers after it.
             inputs: all N inputs, as `input_tensor` makes them.
+            labels: (N,) given classes.
 
         Raises:
-            ValueError: `train_logits` of an example of weight above 0 that the epoch did not visit.
+            ValueError: `train_logits` of an example of weight above 0 that the epoch did not visit, or features of a
+                network without a last linear layer.
         """
-        for name, epochs in self.chosen.items():
-            if epoch not in epochs:
-                continue
-            if name == "logits":
-                values = evaluation_logits(state.predicting, inputs, PASS_BATCH_SIZE)
+        due = [name for name, epochs in self.chosen.items() if epoch in epochs]
+        found: dict[str, Tensor] = {}
+        if any(name in OF_FEATURES for name in due):
+            passed = [name for name in due if name in ("logits", *OF_FEATURES)]
+            found |= evaluated(state.predicting, inputs, passed, PASS_BATCH_SIZE)
+        for name in due:
+            if name == "logits" and name not in found:
+                found[name] = evaluation_logits(state.predicting, inputs, PASS_BATCH_SIZE)
+            elif name == "grad_norm":
+                found[name] = gradient_norms(state.predicting, inputs, labels)
             elif name == "train_logits":
-                values = self._take_caught(epoch)
-            else:
-                values = state.buffers[name].to("cpu", torch.float32, copy=True)
-            self.taken[name][epoch] = values.numpy()
+                found[name] = self._take_caught(epoch)
+            elif name not in found:
+                found[name] = state.buffers[name].to("cpu", torch.float32, copy=True)
+            self.taken[name][epoch] = found[name].numpy()
 
     def _take_caught(self, epoch: int) -> Tensor:
         caught, missing = self._caught, self._missing

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from learners.batches import batch_positions
 from learners.order import num_scheduled
+from learners.signals import AFTER_THE_EPOCH
 from learners.training import Training
 from storage.values import Schedule
 
@@ -22,7 +23,7 @@ def check_visits(
     """Walk through the run's batches up to the last epoch that matters.
 
     `train_logits` need a visit of every example in the very epoch, what a learner remembers of an example one visit
-    by then, and `logits` none.
+    by then, and what networks give of themselves none.
 
     Args:
         chosen: rising epochs, counted from 1, at which each signal is recorded.
@@ -35,7 +36,8 @@ def check_visits(
         ValueError: a signal would be recorded of examples that were not visited.
     """
     caught = tuple(chosen.get("train_logits", ()))
-    firsts = {name: epochs[0] for name, epochs in chosen.items() if name not in ("logits", "train_logits")}
+    unvisited = (*AFTER_THE_EPOCH, "train_logits")
+    firsts = {name: epochs[0] for name, epochs in chosen.items() if name not in unvisited}
     ever = np.zeros(kept[-1] + 1, np.bool_)
     num_steps = training.steps_in_epoch(num_scheduled(schedule, len(kept)))
     for epoch in range(1, max((*caught, *firsts.values()), default=0) + 1):

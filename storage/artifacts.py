@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ class Request:
     revision: int = 1
     """The method's revision: raised whenever its numbers change."""
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Kind and 20 hexadecimal digits of the hash of everything above."""
         return self.id_under(SCHEMA_VERSION)

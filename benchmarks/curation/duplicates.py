@@ -1,6 +1,7 @@
-"""Near duplicates among short texts beside datasketch, then further texts against what is known.
+"""Near duplicates among short texts beside datasketch, then further texts against what is known, and who is right.
 
-    python benchmarks/curation/duplicates.py [--rows 1000000] [--new 100000] [--pairs 3]
+    python benchmarks/curation/duplicates.py [--rows 1000000] [--new 100000] [--pairs 3] [--sample 5000]
+                                             [--datatrove PYTHON]
 
 Each run is a process of its own: ours, datasketch, and ours once more over all rows at once, taking turns, after one
 of each on few rows that is not counted. Texts are 10 to 30 words of a Zipf vocabulary; of 100, about 10 are copies
@@ -8,6 +9,12 @@ with one word changed and 5 exact copies. Both sides sign word trigrams with 128
 the same bands and call a text a duplicate where a candidate's estimated similarity reaches 0.8. datasketch
 hashes with SHA-1, as it does by default, keeps its index in memory and stops at the first such candidate.
 `found` is the share of texts called duplicates. Making the texts is not timed.
+
+On a sample, clusters are compared with those that exact Jaccard similarities of 0.8 make: precision and recall are of
+pairs of texts in one cluster. datasketch once gets our signatures, and its clusters must then be ours. datatrove is no
+dependency and needs an environment of its own: `python -m venv trove && trove/bin/pip install datatrove spacy
+tokenizers orjson`, then `--datatrove trove/bin/python`; it gets the same trigrams and bands, counts a shared
+band as a duplicate without looking further, and is timed with reading and writing its files, on one core.
 """
 
 import argparse
@@ -16,14 +23,20 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 NUM_HASHES = 128
 THRESHOLD = 0.8
 SIDES = ("tamis", "datasketch", "tamis, all again")
+JUDGED = ("tamis", "datasketch", "datasketch on the signatures of tamis")
+Keepers = NDArray[np.int64]
+"""(N,) the first text of each text's cluster."""
 
 
 def random_texts(num_texts: int) -> list[str]:
@@ -92,6 +105,163 @@ def with_datasketch(texts: list[str], num_first: int) -> dict[str, float]:
     return {"first": first, "new": time.perf_counter() - began, "found": found / len(texts)}
 
 
+def signed(texts: list[str]) -> NDArray[np.uint32]:
+    """Our signatures."""
+    from curation.examiners.minhash import MinHash
+    from storage.index import ExampleIndex
+
+    index = ExampleIndex(f"bench:{row}" for row in range(len(texts)))
+    return MinHash(column="text", num_hashes=NUM_HASHES)(index, {"text": np.array(texts, dtype=object)})["minhash"]
+
+
+def tamis_keepers(texts: list[str]) -> Keepers:
+    """Clusters by our scorer."""
+    from curation.scorers.near_duplicates import NearDuplicates
+    from storage.index import ExampleIndex
+    from storage.values import Signals
+
+    index = ExampleIndex(f"bench:{row}" for row in range(len(texts)))
+    signals = Signals(index=index, arrays={"minhash": signed(texts)})
+    return NearDuplicates(threshold=THRESHOLD, alarm_share=1.0).start(signals).state["keepers"]
+
+
+def datasketch_keepers(texts: list[str], signatures: NDArray[np.uint32] | None) -> Keepers:
+    """Clusters by datasketch, of its own signatures or of given ones."""
+    from datasketch import MinHash, MinHashLSH
+
+    from curation.signature_index import bands_for
+
+    bands, made, pairs = bands_for(NUM_HASHES, THRESHOLD, 0.95), [], []
+    index = MinHashLSH(num_perm=NUM_HASHES, params=(bands.number, bands.size))
+    for row, text in enumerate(texts):
+        words = text.split()
+        if signatures is None:
+            one = MinHash(num_perm=NUM_HASHES)
+            one.update_batch([" ".join(words[at : at + 3]).encode() for at in range(max(1, len(words) - 2))])
+        else:
+            one = MinHash(num_perm=NUM_HASHES, hashvalues=signatures[row], scheme="affine32")
+        pairs += [(other, row) for other in index.query(one) if one.jaccard(made[other]) >= THRESHOLD]
+        index.insert(row, one, check_duplication=False)
+        made.append(one)
+    return united(len(texts), pairs)
+
+
+def exact_keepers(texts: list[str]) -> Keepers:
+    """Clusters of texts that pairs of exact Jaccard similarity at least the threshold connect."""
+    from scipy.sparse import csr_array
+
+    sets = [{" ".join(words[at : at + 3]) for at in range(max(1, len(words) - 2))} for words in map(str.split, texts)]
+    places: dict[str, int] = {}
+    columns = [places.setdefault(one, len(places)) for shingles in sets for one in sorted(shingles)]
+    sizes = np.array([len(shingles) for shingles in sets])
+    table = csr_array((np.ones(len(columns), dtype=np.int32), columns, np.concatenate([[0], np.cumsum(sizes)])))
+    shared = (table @ table.T).tocoo()
+    first, second = shared.coords
+    alike = shared.data >= THRESHOLD * (sizes[first] + sizes[second] - shared.data) - 1e-9
+    return united(len(texts), zip(first[alike].tolist(), second[alike].tolist(), strict=True))
+
+
+def datatrove_keepers(texts: list[str], interpreter: str) -> tuple[Keepers, float]:
+    """Clusters by datatrove in an environment of its own, and seconds."""
+    from curation.signature_index import bands_for
+
+    bands = bands_for(NUM_HASHES, THRESHOLD, 0.95)
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [json.dumps({"text": text, "id": str(row)}) for row, text in enumerate(texts)]
+        (Path(folder) / "texts").mkdir()
+        (Path(folder) / "texts" / "all.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        command = [interpreter, str(Path(__file__)), "--child", "datatrove", "--folder", folder]
+        command += ["--rows", str(bands.number), "--new", str(bands.size)]
+        told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        seconds = json.loads(told.stdout.splitlines()[-1])["seconds"]
+        written = Path(folder) / "clusters" / "000000.clusters"
+        found = np.frombuffer(written.read_bytes() if written.exists() else b"", dtype="<u4").reshape(-1, 2)
+    heads: dict[int, int] = {}
+    keepers = np.arange(len(texts))
+    for row, cluster in found[np.argsort(found[:, 0], kind="stable")].tolist():
+        keepers[row] = heads.setdefault(cluster, row)
+    return keepers, seconds
+
+
+def with_datatrove(folder: Path, num_buckets: int, hashes_per_bucket: int) -> dict[str, float]:
+    """Seconds for signatures, buckets and clusters of the texts in a folder; run where datatrove is."""
+    from datatrove.executor import LocalPipelineExecutor
+    from datatrove.pipeline.dedup.minhash import (
+        MinhashConfig,
+        MinhashDedupBuckets,
+        MinhashDedupCluster,
+        MinhashDedupSignature,
+    )
+    from datatrove.pipeline.readers import JsonlReader
+    from datatrove.utils.hashing import HashConfig
+    from datatrove.utils.text import TextNormConfig
+
+    config = MinhashConfig(
+        n_grams=3,
+        num_buckets=num_buckets,
+        hashes_per_bucket=hashes_per_bucket,
+        norm_config=TextNormConfig(norm_numbers=False),
+        hash_config=HashConfig(hash_fc="sha1"),
+    )
+    at = {name: str(folder / name) for name in ("texts", "signatures", "buckets", "clusters")}
+    sign = [JsonlReader(at["texts"]), MinhashDedupSignature(output_folder=at["signatures"], config=config)]
+    stages = (
+        (sign, 1),
+        ([MinhashDedupBuckets(at["signatures"], at["buckets"], config=config)], num_buckets),
+        ([MinhashDedupCluster(at["buckets"], at["clusters"], config=config, save_cluster_id=True)], 1),
+    )
+    began = time.perf_counter()
+    for place, (steps, tasks) in enumerate(stages):
+        LocalPipelineExecutor(steps, tasks=tasks, workers=1, logging_dir=str(folder / f"log{place}")).run()
+    return {"seconds": time.perf_counter() - began}
+
+
+def united(size: int, pairs: Iterable[tuple[int, int]]) -> Keepers:
+    """The first text of each connected part."""
+    keepers = list(range(size))
+
+    def root(row: int) -> int:
+        while keepers[row] != row:
+            keepers[row] = keepers[keepers[row]]
+            row = keepers[row]
+        return row
+
+    for one, other in pairs:
+        low, high = sorted((root(one), root(other)))
+        keepers[high] = low
+    return np.array([root(row) for row in range(size)])
+
+
+def together(keepers: Keepers) -> set[tuple[int, int]]:
+    """All pairs of texts in one cluster."""
+    order = np.argsort(keepers, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(keepers[order])) + 1)
+    return {(int(one), int(other)) for part in parts for at, other in enumerate(part) for one in part[:at]}
+
+
+def judge(sample: int, interpreter: str | None) -> None:
+    """Print the precision and recall of pairs, and whether datasketch finds our clusters in our signatures."""
+    texts = random_texts(sample)
+    truth = together(exact_keepers(texts))
+    clusters = {
+        JUDGED[0]: tamis_keepers(texts),
+        JUDGED[1]: datasketch_keepers(texts, None),
+        JUDGED[2]: datasketch_keepers(texts, signed(texts)),
+    }
+    if interpreter is None:
+        print("datatrove is left out: it needs an environment of its own, see --help")
+    else:
+        clusters["datatrove"], seconds = datatrove_keepers(texts, interpreter)
+        print(f"datatrove takes {seconds:.1f} s for {sample:,} texts")
+    print(f"{sample:,} texts, {len(truth):,} pairs in clusters of exact similarities")
+    for name, keepers in clusters.items():
+        pairs = together(keepers)
+        both = len(pairs & truth)
+        print(f"  {name:38} precision {both / max(1, len(pairs)):.4f}, recall {both / max(1, len(truth)):.4f}")
+    same = np.array_equal(clusters[JUDGED[0]], clusters[JUDGED[2]])
+    print(f"  datasketch finds the clusters of tamis in its signatures: {'yes' if same else 'no'}")
+
+
 def child(side: str, rows: int, new: int) -> None:
     """Run one side, and print what it measured."""
     texts = random_texts(rows + new)
@@ -125,11 +295,18 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--new", type=int, default=100_000)
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--child", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--sample", type=int, default=5000, help="texts whose clusters are compared")
+    parser.add_argument("--datatrove", metavar="PYTHON", help="interpreter of an environment that has datatrove")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--child", choices=(*SIDES, "datatrove"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.child == "datatrove":
+        print(json.dumps(with_datatrove(chosen.folder, chosen.rows, chosen.new)))
+        return
     if chosen.child:
         child(chosen.child, chosen.rows, chosen.new)
         return
+    judge(chosen.sample, chosen.datatrove)
     found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
     for pair in range(chosen.pairs + 1):
         for side in SIDES:

@@ -1,20 +1,23 @@
 """SMOTE and SMOTE-NC beside imbalanced-learn, on the same draws.
 
     python benchmarks/curation/smote.py [--rows 100000] [--columns 50] [--nc-rows 100000] [--nc-peer-rows 5000]
-                                        [--levels 500] [--share 0.1] [--pairs 5]
+                                        [--levels 500] [--share 0.1] [--pairs 5] [--peer-gigabytes 16]
+                                        [--peer-minutes 10]
 
 Each run is a process of its own; both sides take turns, after one of each on few rows that is not counted. Two
 classes, of which the smaller (`--share` of all rows) grows to the size of the larger. SMOTE gets Gaussian columns, the
 hard case for any search of neighbours; SMOTE-NC 5 of these and 20 columns of so many levels each. Both sides end with
 arrays of all rows, given and synthetic. imbalanced-learn's SMOTE-NC turns the levels into dense columns, so that it
-is compared on fewer rows, and ours is run once more on all. `same rows` says whether the synthetic rows are
-equal bit for bit. Making the data and importing are not timed; peak memory is that of the whole process.
+is compared on fewer rows; then both are run once on all, imbalanced-learn within a limit of memory (of its address
+space) and of time, and told to have failed beyond them. `same rows` says whether the synthetic rows are equal bit
+for bit. Making the data and importing are not timed; peak memory is that of the whole process.
 """
 
 import argparse
 import hashlib
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -89,30 +92,48 @@ def fingerprint(features: NDArray[np.float64], categories: NDArray[np.int64] | N
     return digest.hexdigest()
 
 
-def measure(side: str, case: str, rows: int, chosen: argparse.Namespace) -> dict:
-    """What a child process measured, and its peak resident memory in MB."""
+class UnfinishedError(Exception):
+    """A child process ended without an answer."""
+
+
+def measure(
+    side: str,
+    case: str,
+    rows: int,
+    chosen: argparse.Namespace,
+    gigabytes: float | None = None,
+    seconds: float | None = None,
+) -> dict:
+    """What a child process measured, and its peak resident memory in MB; within limits where there are any."""
     command = [sys.executable, str(Path(__file__)), "--child", side, "--case", case, "--rows", str(rows)]
     for name in ("columns", "levels", "share"):
         command += [f"--{name}", str(getattr(chosen, name))]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(Path.cwd())})
-    assert process.stdout is not None
-    answer = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    command += [] if gigabytes is None else ["--limit", str(gigabytes)]
+    errors = None if gigabytes is None else subprocess.PIPE
+    paths = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, env=paths, text=True) as process:
+        try:
+            answer, told = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise UnfinishedError(f"did not finish within {seconds:.0f} s") from None
     if process.returncode:
-        raise SystemExit(f"{side} ended with {process.returncode}")
-    return {**json.loads(answer), "peak": usage.ru_maxrss / 1024}
+        last = told.strip().splitlines()[-1] if told else f"ended with {process.returncode}"
+        raise UnfinishedError(last)
+    return json.loads(answer)
 
 
 def child(chosen: argparse.Namespace) -> None:
     """Run one side, and print what it measured."""
+    if chosen.limit is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (int(chosen.limit * 1e9),) * 2)
     run = with_tamis if chosen.child == "tamis" else with_peer
     if chosen.case == "smote":
-        features, labels = data(chosen.rows, chosen.columns, chosen.share)
-        print(json.dumps(run(features, labels, None)))
+        found = run(*data(chosen.rows, chosen.columns, chosen.share), None)
     else:
         features, labels = data(chosen.rows, NC_NUMBERS, chosen.share)
-        print(json.dumps(run(features, labels, levels_of(chosen.rows, chosen.levels))))
+        found = run(features, labels, levels_of(chosen.rows, chosen.levels))
+    print(json.dumps({**found, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 
 def spread(values: list[float]) -> str:
@@ -148,6 +169,11 @@ def main() -> None:
     parser.add_argument("--levels", type=int, default=500)
     parser.add_argument("--share", type=float, default=0.1)
     parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument(
+        "--peer-gigabytes", type=float, default=16.0, help="for imbalanced-learn's SMOTE-NC on all rows"
+    )
+    parser.add_argument("--peer-minutes", type=float, default=10.0, help="the same")
+    parser.add_argument("--limit", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--child", choices=("tamis", "imbalanced-learn"), help=argparse.SUPPRESS)
     parser.add_argument("--case", choices=("smote", "smote_nc"), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -158,10 +184,17 @@ def main() -> None:
     compare("smote", chosen.rows, chosen)
     compare("smote_nc", chosen.nc_peer_rows, chosen)
     alone = measure("tamis", "smote_nc", chosen.nc_rows, chosen)
-    print(
-        f"smote_nc: {chosen.nc_rows:,} rows, {alone['rows']:,} synthetic, tamis alone: "
-        f"{alone['seconds']:.1f} s, peak {alone['peak']:.0f} MB"
-    )
+    print(f"smote_nc: {chosen.nc_rows:,} rows, {alone['rows']:,} synthetic, one run")
+    print(f"  {'tamis':16} {alone['seconds']:.1f} s, peak {alone['peak']:.0f} MB")
+    limits = f"(limits {chosen.peer_gigabytes:g} GB and {chosen.peer_minutes:g} minutes)"
+    try:
+        peer = measure(
+            "imbalanced-learn", "smote_nc", chosen.nc_rows, chosen, chosen.peer_gigabytes, 60 * chosen.peer_minutes
+        )
+        told = f"{peer['seconds']:.1f} s, peak {peer['peak']:.0f} MB"
+    except UnfinishedError as error:
+        told = f"failed: {error}"
+    print(f"  {'imbalanced-learn':16} {told} {limits}")
 
 
 if __name__ == "__main__":

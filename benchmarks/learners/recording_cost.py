@@ -1,4 +1,4 @@
-"""What recording signals costs: training with every implemented signal against training with none.
+"""What recording signals costs: training with every signal of a pass over the examples against training with none.
 
 Run: python benchmarks/learners/recording_cost.py --pairs 20
 
@@ -50,12 +50,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20, help="epochs of each run")
     parser.add_argument("--at", type=int, nargs="+", default=RECIPE_EPOCHS, help="epochs of logits and buffers")
     parser.add_argument("--every", action="store_true", help="record logits and buffers at every epoch")
+    parser.add_argument("--gradients", action="store_true", help="record grad_norm too, a backward pass an image")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of torch")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     every = tuple(range(1, chosen.epochs + 1))
     at = every if chosen.every else tuple(epoch for epoch in chosen.at if epoch <= chosen.epochs)
-    choice = dict.fromkeys((*EVERY_LEARNER_GIVES, *ELR.gives), at) | {"train_logits": every}
+    given = [name for name in (*EVERY_LEARNER_GIVES, *ELR.gives) if name != "grad_norm" or chosen.gradients]
+    choice = dict.fromkeys(given, at) | {"train_logits": every}
     examples, training = random_images(chosen.examples), Training(epochs=chosen.epochs)
     seconds_of_a_run(examples, Training(epochs=1), Recorder(dict.fromkeys(choice, (1,))))  # warm-up
 

@@ -1,28 +1,30 @@
 """Run the experiments behind docs/results.md, and write each row as it ends.
 
     python -m benchmarks.results learners --data $TAMIS_DATA --store results-store [--only NAME ...] [--processes 2]
+    python -m benchmarks.results curation --data $TAMIS_DATA --store results-store [--only NAME ...] [--processes 2]
 
-Every training and evaluation is an artifact of the store: what was finished before is not done again,
-and what was interrupted carries on from its checkpoint.
+Every training, score and evaluation is an artifact of the store: what was finished before is not done again,
+and what was interrupted carries on from its checkpoint. With one process all is done in this one.
 """
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
-from benchmarks.results.arms import finished_arms
+from benchmarks.results.curation_experiments import CURATION
 from benchmarks.results.document import with_section
-from benchmarks.results.experiments import GPU, LEARNERS, Experiment
+from benchmarks.results.experiments import GPU, LEARNERS, TRIED
+from benchmarks.results.sections import Section, dataset_steps, ids, works
 from flows.config import Recipe
-from flows.plan import plan_run
 from flows.side_by_side import Work, run_side_by_side
-from flows.step import Step, run_step, show_nothing
+from flows.step import Step, is_done, run_step, show_nothing
 from storage.store import Store
 
-TABLES = {"learners": LEARNERS, "gpu": GPU}
-WAITED_FOR = ("train_learner", "evaluate_learner")
-"""Modules of the steps that run side by side; what comes before them is a matter of seconds."""
+TABLES: Mapping[str, Sequence[Section]] = {"learners": LEARNERS, "gpu": GPU, "tried": TRIED, "curation": CURATION}
+ELSEWHERE = {"curation": {"smote": "benchmarks.results.smote_table", "betr": "benchmarks.results.betr_table"}}
+"""Tables made by modules of their own, each with a `main` that takes `--data` and `--document`; they come last."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,56 +37,57 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--document", type=Path, default=Path("docs/results.md"))
     chosen = parser.parse_args(arguments)
-    names = [one.name for one in TABLES[chosen.table]]
+    elsewhere = ELSEWHERE.get(chosen.table, {})
+    names = [*(one.name for one in TABLES[chosen.table]), *elsewhere]
     for name in chosen.only or []:
         if name not in names:
             parser.error(f"--only must be of {', '.join(names)}, got {name!r}")
-    experiments = [one for one in TABLES[chosen.table] if chosen.only is None or one.name in chosen.only]
+    wanted = chosen.only or names
     store = Store.create(chosen.store)
-    recipes = [one.loaded(chosen.data, Path(f"{chosen.store}-data")) for one in experiments]
-    for experiment, recipe in zip(experiments, recipes, strict=True):
-        for step in prepared(store, recipe):
-            say(f"{experiment.name}: {step.title}")
-    pairs = list(zip(experiments, recipes, strict=True))
-    write(store, pairs, chosen.document)
-    for step in run_side_by_side(store, works(store, recipes), chosen.processes, show_nothing):
+    folder = Path(f"{chosen.store}-data")
+    sections = [(one, one.recipes(chosen.data, folder)) for one in TABLES[chosen.table] if one.name in wanted]
+    run(store, sections, chosen.processes, chosen.document)
+    for name, module in elsewhere.items():
+        if name in wanted:
+            say(f"{name}: as {module} does it")
+            import_module(module).main(["--data", str(chosen.data), "--document", str(chosen.document)])
+
+
+def run(store: Store, sections: Sequence[tuple[Section, Sequence[Recipe]]], processes: int, document: Path) -> None:
+    """Make the data sets, then everything else, and write a table whenever one of its rows may have ended."""
+    for section, recipes in sections:
+        for recipe in recipes:
+            for step in dataset_steps(store, recipe):
+                run_step(store, step, recipe.to_json(), show_nothing)
+                say(f"{section.name}: {step.title}")
+    parts = [ids(store, recipes) for _, recipes in sections]
+    write(store, sections, document)
+    for step in made(store, works(store, sections), processes):
         say(f"{step.title}, {store.record(step.id).seconds:.0f} s")
-        if step.module == "evaluate_learner":
-            write(store, [pair for pair in pairs if step.id in ids(store, pair[1])], chosen.document)
+        both = zip(sections, parts, strict=True)
+        write(store, [one for one, part in both if step.id in part and one[0].shows(step.module)], document)
 
 
-def prepared(store: Store, recipe: Recipe) -> list[Step]:
-    """Make the data set of a recipe; the steps that did."""
-    plan = plan_run(recipe, store)
-    steps = [step for step in plan.steps if step.request.kind == "dataset" and not store.has(step.id)]
-    for step in steps:
-        run_step(store, step, recipe.to_json(), show_nothing)
-    return steps
+def made(store: Store, found: Sequence[Work], processes: int) -> Iterator[Step]:
+    """Each step that was made, when it has ended; what is there is skipped."""
+    if processes > 1:
+        yield from run_side_by_side(store, found, processes, show_nothing)
+        return
+    for work in found:
+        if not is_done(store, work.step):
+            run_step(store, work.step, work.recipe, show_nothing)
+            yield work.step
 
 
-def works(store: Store, recipes: Sequence[Recipe]) -> list[Work]:
-    """Trainings and evaluations of all recipes, each evaluation right after its training."""
-    return [
-        Work(step=step, recipe=None)
-        for recipe in recipes
-        for step in plan_run(recipe, store).steps
-        if step.module in WAITED_FOR
-    ]
-
-
-def write(store: Store, pairs: Sequence[tuple[Experiment, Recipe]], document: Path) -> None:
-    """Put the rows of finished arms into the document; prose outside the sections is kept."""
+def write(store: Store, sections: Sequence[tuple[Section, Sequence[Recipe]]], document: Path) -> None:
+    """Put the rows of what has ended into the document; prose outside the sections is kept."""
     text = document.read_text(encoding="utf-8")
-    for experiment, recipe in pairs:
-        arms = finished_arms(store, recipe)
-        if arms and arms[0].config == recipe.arms[0]:
-            text = with_section(text, experiment.name, experiment.title, experiment.table(arms), recipe)
+    for section, recipes in sections:
+        rows = section.rows(store, recipes)
+        if rows:
+            note = section.note(store, recipes)
+            text = with_section(text, section.name, section.title, rows, recipes[0], target=section.target, note=note)
     document.write_text(text, encoding="utf-8")
-
-
-def ids(store: Store, recipe: Recipe) -> set[str]:
-    """Ids of everything that a recipe makes."""
-    return {step.id for step in plan_run(recipe, store).steps}
 
 
 def say(line: str) -> None:

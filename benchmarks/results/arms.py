@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.results.planned import planned
 from flows.config import Recipe
-from flows.plan import plan_run
 from flows.recipe_sections import ArmConfig
 from storage.store import Store
 
@@ -81,7 +81,7 @@ class Arm:
 
 def finished_arms(store: Store, recipe: Recipe) -> list[Arm]:
     """Arms of a recipe that are finished, in the recipe's order."""
-    inputs = plan_run(recipe, store).report.request.inputs
+    inputs = planned(store, recipe).report.request.inputs
     arms = []
     for place, config in enumerate(recipe.arms):
         trainings, evaluations = (_ids(inputs, f"{kind}.{place:03d}.") for kind in ("training", "evaluation"))

@@ -1,10 +1,13 @@
 """The experiments of the learners' table: which recipe, with what changed, on which data set."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.results.arms import finished_arms
 from benchmarks.results.inputs import source
 from benchmarks.results.tables import (
+    Row,
     Table,
     adversarial_table,
     noise_table,
@@ -13,6 +16,7 @@ from benchmarks.results.tables import (
     throughput_table,
 )
 from flows.config import Recipe, load_recipe
+from storage.store import Store
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -33,13 +37,43 @@ class Experiment:
     """`key.path=value` changes to the recipe."""
     table: Table
     """Makes rows of finished arms."""
+    target: str = "learners"
+    """The tables that it is one of, as `python -m benchmarks.results` takes them."""
 
-    def loaded(self, data: Path, folder: Path) -> Recipe:
+    def recipes(self, data: Path, folder: Path) -> list[Recipe]:
         """The recipe with its source in place."""
-        location = source(data, folder, self.source)
-        return load_recipe(
-            str(RECIPES / self.recipe), (f"source.location={location}", f"name={self.name}", *self.overrides)
-        )
+        place = located(data, folder, self.source, self.name)
+        return [load_recipe(str(RECIPES / self.recipe), (*place, *self.overrides))]
+
+    def waits_for(self, module: str) -> bool:
+        """Trainings and evaluations; models are not published."""
+        return module in ("train_learner", "evaluate_learner")
+
+    def shows(self, module: str) -> bool:
+        """Whether the table may have another row once a step of this module has ended."""
+        return module == "evaluate_learner"
+
+    def rows(self, store: Store, recipes: Sequence[Recipe]) -> list[Row]:
+        """A row a finished arm, once the first arm, which the others are compared with, is finished."""
+        arms = finished_arms(store, recipes[0])
+        return self.table(arms) if arms and arms[0].config == recipes[0].arms[0] else []
+
+    def note(self, store: Store, recipes: Sequence[Recipe]) -> str:
+        """Nothing."""
+        return ""
+
+
+def located(data: Path, folder: Path, name: str | None, dataset: str) -> tuple[str, str]:
+    """Changes to a recipe that put its source in place and name its data set.
+
+    Args:
+        data: has the data sets' files.
+        folder: where made files are kept.
+        name: one of `inputs.MAKERS`; None for scikit-learn's digits.
+        dataset: name in the store.
+    """
+    location = "sklearn:digits" if name is None else source(data, folder, name)
+    return f"source.location={location}", f"name={dataset}"
 
 
 LIKE_CLASSES = 'noise={method="asymmetric", rate=0.4, pairs=[[9,7],[7,5],[2,6],[3,4],[4,3]]}'
@@ -151,6 +185,35 @@ GPU: tuple[Experiment, ...] = (
         recipe="cifar10n_gpu.toml",
         source="cifar10n",
         table=throughput_table,
+        target="gpu",
     ),
 )
 """What takes hours without a GPU."""
+
+DRO_IRAT_TRIED = {"dro_irat_2": "r=2.0", "dro_irat_4": "r=4.0"}
+"""Other settings of DRO-IRAT, by what the table calls them."""
+
+SAME_ATTACK = "attack={epsilon=0.1, step_size=0.025, num_steps=7}"
+
+TRIED: tuple[Experiment, ...] = (
+    Experiment(
+        name="fashion_attacked_tried",
+        title="Fashion-MNIST under attack: other settings of DRO-IRAT, one seed",
+        recipe="adversarial.toml",
+        source="fashion_mnist",
+        overrides=(
+            "name=fashion_attacked",
+            "seeds=1",
+            *(
+                f'learners.{name}={{method="dro_irat", {settings}, {SAME_ATTACK}}}'
+                for name, settings in DRO_IRAT_TRIED.items()
+            ),
+            'arms=[{learner="pgd_training", data="everything"}, '
+            + ", ".join(f'{{learner="{name}", data="everything"}}' for name in DRO_IRAT_TRIED)
+            + "]",
+        ),
+        table=adversarial_table,
+        target="tried",
+    ),
+)
+"""What was tried where a claim was not reproduced."""

@@ -52,6 +52,17 @@ def ag_news(data: Path) -> pl.DataFrame:
     return pl.concat([train, rows.filter(pl.col("split") == "test")])
 
 
+def noisy_ag_news(data: Path) -> pl.DataFrame:
+    """`id`, `text`, `label` by three people, `clean_label`; how far they agreed is left out, for it tells the truth."""
+    return pl.read_parquet(data / "noisy_agnews.parquet", columns=["id", "text", "label", "clean_label"])
+
+
+def noisy_yoruba(data: Path) -> pl.DataFrame:
+    """`id`, `text`, `label` by a gazetteer, `clean_label`: the training headlines of which both are known."""
+    rows = pl.read_parquet(data / "noisy_yoruba_news.parquet")
+    return rows.filter(pl.col("split") == "train").drop("split")
+
+
 def letter(data: Path) -> pl.DataFrame:
     """`id`, 16 numbers, `label` (26 letters); splits are drawn."""
     return pl.read_parquet(data / "tab_letter.parquet").drop("target")
@@ -69,6 +80,8 @@ MAKERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     "fashion_mnist": fashion_mnist,
     "cifar10n": cifar10n,
     "ag_news": ag_news,
+    "noisy_ag_news": noisy_ag_news,
+    "noisy_yoruba": noisy_yoruba,
     "letter": letter,
 }
 """Data sets of the experiments by the name of their file."""

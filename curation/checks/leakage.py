@@ -1,12 +1,13 @@
 """Leakage: rows of another split whose content, or nearly, a training row has.
 
 Texts are compared by MinHash signatures as in `curation/signature_index.py`, numbers by their distance. Of each row
-of the other split only the most alike training row is named.
+of the other split only the most alike training row is named. Synthetic rows leak what their parents hold.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from curation.nearest_rows import nearest_rows
@@ -105,6 +106,22 @@ def alike_numbers(training: NDArray[np.floating], other: NDArray[np.floating], t
     nearest, distances = pairwise_distances_argmin_min(other.astype(np.float64), training.astype(np.float64))
     found = np.flatnonzero(1 - distances / usual >= threshold)
     return LeakingPairs(training=nearest[found].astype(np.int64), other=found, similarity=1 - distances[found] / usual)
+
+
+def parent_pairs(parents: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """Synthetic rows of which a parent is a row of another split, or has the content of one.
+
+    Args:
+        parents: `row`, `parent` and the parent's `content`, a number that is equal where the content is.
+        other: `other`, ids of the other split, with their `content`.
+
+    Returns:
+        `row`, `other`, `parent`: each row once, by the parent that lies in the split itself where there is one.
+    """
+    itself = parents.join(other, left_on="parent", right_on="other", how="semi").with_columns(other="parent")
+    twins = parents.join(other.unique("content", keep="first", maintain_order=True), on="content")
+    both = pl.concat([one.select("row", "other", "parent") for one in (itself, twins)])
+    return both.unique("row", keep="first", maintain_order=True).sort("row")
 
 
 def usual_distance(rows: NDArray[np.floating]) -> float:

@@ -17,8 +17,9 @@ from typing import ClassVar
 import numpy as np
 
 from curation.betr import Aggregation, Ranked, check_ranking, labelled, num_positive, rank_columns, ranked
+from curation.latent_space import MOST_FITTED, fitted_space
 from curation.linear_classifier import check_penalty
-from curation.ngram_space import check_buckets, classifier, counts_of, likelihood, rarity, reduced, weighted
+from curation.ngram_space import check_buckets, classifier, counts_of, likelihood, rarity, weighted
 from curation.scorer import Merge, MergingScorer
 from curation.targets import at_most, check_directed, check_drawing, equally_drawn, parts_of
 from storage.values import Array, HighMeans, Scores, Signals
@@ -37,6 +38,7 @@ class BETR(MergingScorer):
     reads: ClassVar[tuple[str, ...]] = ("ngram_counts", "benchmark")
     high_means: ClassVar[HighMeans] = "similar"
     frozen_at_start: ClassVar[bool] = True
+    revision: ClassVar[int] = 2
 
     top_share: float = 0.1
     """Share of the ranked documents that the classifier learns to recognise, in (0, 1); 0.1 in the paper."""
@@ -47,9 +49,10 @@ class BETR(MergingScorer):
     """Targets drawn from each benchmark, at least 1; None is as many as the smallest one has."""
     max_ranked: int = 100_000
     """Documents that are ranked at most, at least 2; of more, so many are drawn. The paper ranks 10 million."""
-    num_dimensions: int = 256
-    """Dimensions in which texts are ranked, at least 1 and fewer than the buckets counted."""
-    penalty: float = 0.1
+    num_dimensions: int = 512
+    """Dimensions in which texts are ranked, at least 1 and fewer than the buckets counted; they are found on at most
+    20,000 of the documents."""
+    penalty: float = 10.0
     """Weight of half the squared length of the classifier's coefficients, finite and above 0; higher is smoother."""
     seed: int = 0
     """Chooses what is drawn, at least 0."""
@@ -68,7 +71,9 @@ class BETR(MergingScorer):
         documents = at_most(parts.documents, self.max_ranked, self.seed)
         num_first = num_positive(self.top_share, len(documents))
         rare, both = rarity(counts, documents), np.concatenate([documents, targets])
-        table = reduced(weighted(counts, both, rare), len(documents), self.num_dimensions, self.seed)
+        fitted = weighted(counts, at_most(documents, MOST_FITTED, self.seed), rare)
+        space = fitted_space(fitted, rare, self.num_dimensions, self.seed)
+        table = space.coordinates(weighted(counts, both, rare))
         places = np.arange(len(both))
         check_directed(table, places[len(documents) :], signals.index.ids.gather(both))
         found = ranked(table, places[: len(documents)], places[len(documents) :], self.aggregation, num_first)

@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 
 from curation.best_rank import nearest_documents
-from curation.ngram_space import counts_of, rarity, reduced, weighted
+from curation.latent_space import MOST_FITTED, fitted_space
+from curation.ngram_space import counts_of, rarity, weighted
 from curation.scorer import Scorer
-from curation.targets import check_directed, check_drawing, equally_drawn, parts_of
+from curation.targets import at_most, check_directed, check_drawing, equally_drawn, parts_of
 from storage.values import HighMeans, Scores, Signals
 
 
@@ -29,10 +30,11 @@ class CosineMax(Scorer):
     reads: ClassVar[tuple[str, ...]] = ("ngram_counts", "benchmark")
     high_means: ClassVar[HighMeans] = "similar"
     per_example: ClassVar[bool] = False
+    revision: ClassVar[int] = 2
 
     per_benchmark: int | None = None
     """Targets drawn from each benchmark, at least 1; None is as many as the smallest one has."""
-    num_dimensions: int = 256
+    num_dimensions: int = 512
     """Dimensions in which texts are compared, at least 1 and fewer than the buckets counted."""
     seed: int = 0
     """Chooses the targets that are drawn, at least 0."""
@@ -47,7 +49,9 @@ class CosineMax(Scorer):
         counts, parts = counts_of(signals), parts_of(signals)
         targets = parts.targets[equally_drawn(parts.benchmarks, self.per_benchmark, self.seed)]
         rare, both = rarity(counts, parts.documents), np.concatenate([parts.documents, parts.targets])
-        vectors = reduced(weighted(counts, both, rare), len(parts.documents), self.num_dimensions, self.seed)
+        fitted = weighted(counts, at_most(parts.documents, MOST_FITTED, self.seed), rare)
+        space = fitted_space(fitted, rare, self.num_dimensions, self.seed)
+        vectors = space.coordinates(weighted(counts, both, rare))
         table = np.empty_like(vectors)
         table[both] = vectors
         check_directed(table, targets, signals.index.ids)

@@ -104,7 +104,7 @@ def pair_rows(found: Found) -> list[dict[str, str]]:
             "as": one["kind"],
             "kept row": pair["training"],
             "row of the split": pair["other"],
-            "similarity": f"{pair['similarity']:.3f}",
+            "similarity": f"{pair['similarity']:.3f}" if "similarity" in pair else f"made from {pair['parent']}",
         }
         for one in found["leakage"]
         for pair in one.get("most_alike", [])[:MOST_PAIRS]

@@ -10,7 +10,7 @@ from storage.index import ExampleIndex
 from tests.contracts.discovery import build, implementations, modules, public_classes
 
 EXAMINERS = implementations("curation.examiners", Examiner)
-SETTINGS = {"column": "text"}
+SETTINGS = {"column": "text", "size": 2}
 WORDS = ["a", "Sieve", "ſieve", "fine", "\u00a0", "日本語", "𝔸", "e\u0301", "", "  ", "\n"]
 
 

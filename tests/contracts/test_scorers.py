@@ -38,6 +38,7 @@ def crowded(world: World, *, seed: int = 0) -> Signals:
         "score": rng.integers(40, size=size).astype(np.float64),
         "benchmark": np.where(np.arange(size) % 4 == 0, np.arange(size) // 4 % 2, -1),
         "ngram_counts": rng.integers(5, size=(size, 6)).astype(np.uint16),
+        "ngram_hashes": rng.integers(2 * size, size=(size, 3)).astype(np.uint64),
     }
     return Signals(index=world.signals.index, arrays={**world.signals.arrays, **alone}, epochs=world.signals.epochs)
 

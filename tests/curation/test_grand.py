@@ -80,3 +80,19 @@ def test_a_negative_length_is_refused():
     )
     with pytest.raises(ValueError, match="signal 'feature_norm' must be at least 0, got -1"):
         GraNd()(signals)
+
+
+def test_norms_over_all_layers_are_read_as_they_were_recorded():
+    scorer = GraNd(layers="all", epoch=2)
+    assert (scorer.reads, GraNd().reads) == (("grad_norm",), ("logits", "feature_norm", "label"))
+    signals = Signals(
+        index=ExampleIndex(["a", "b"]),
+        arrays={"grad_norm": np.array([[[9.0, 1.0], [9.0, 2.0]], [[9.0, 3.0], [9.0, 2.0]]])},
+        epochs={"grad_norm": (1, 2)},
+    )
+    scores = scorer(signals)
+    assert scores.values.tolist() == [2.0, 2.0]
+    assert scores.standard_error is not None
+    assert scores.standard_error.tolist() == [1.0, 0.0]  # of 1 and 3: deviation sqrt(2), over sqrt(2)
+    with pytest.raises(ValueError, match="layers must be one of last, all, got 'first'"):
+        GraNd(layers="first")

@@ -1,9 +1,17 @@
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.checks.leakage import MIN_COLUMNS, alike_numbers, alike_texts, same_content, usual_distance
+from curation.checks.leakage import (
+    MIN_COLUMNS,
+    alike_numbers,
+    alike_texts,
+    parent_pairs,
+    same_content,
+    usual_distance,
+)
 from curation.examiners.minhash import MinHash
 from curation.scorers.near_duplicates import NearDuplicates
 from storage.index import ExampleIndex
@@ -88,3 +96,11 @@ def test_rows_that_mostly_have_twins_show_no_near_ones():
 def test_few_numbers_say_nothing():
     with pytest.raises(ValueError, match=f"at least {MIN_COLUMNS} numbers a row, got 2"):
         alike_numbers(np.zeros((5, 2)), np.zeros((5, 2)), 0.8)
+
+
+def test_synthetic_rows_are_named_by_parents_of_the_other_split_and_by_their_twins_there():
+    # s1 comes of a test row, s2 of a training row with the content of the test row t2, s3 of neither.
+    parents = {"row": ["s2", "s1", "s1", "s3"], "parent": ["a2", "a2", "t1", "a3"], "content": [2, 2, 1, 3]}
+    other = pl.DataFrame({"other": ["t0", "t1", "t2", "t3"], "content": [1, 1, 2, 4]})
+    found = parent_pairs(pl.DataFrame(parents), other)
+    assert found.rows() == [("s1", "t1", "t1"), ("s2", "t2", "a2")]

@@ -58,9 +58,11 @@ def test_blocks_and_threads_change_nothing(monkeypatch, dtype):
     points[::7] *= 4096
     points[50:60] = points[0]
     whole = nearest_rows(points, np.arange(400), 4)
-    for name, value in (("PROBE", 16), ("POINTS_AT_ONCE", 37), ("QUERIES_AT_ONCE", 11), ("PAIRS_AT_ONCE", 13)):
+    for name, value in (("ROWS_AT_ONCE", 37), ("PART_ROWS", 11), ("PAIRS_AT_ONCE", 13), ("GROUPED", 3)):
         monkeypatch.setattr(module, name, value)
     np.testing.assert_array_equal(nearest_rows(points, np.arange(400), 4), whole)
+    some = np.arange(390, 0, -3)
+    np.testing.assert_array_equal(nearest_rows(points, some, 4), whole[some])
     np.testing.assert_array_equal(whole, slow(points, range(400), 4))
 
 

@@ -92,6 +92,22 @@ def test_a_subset_of_a_pool_without_labels_is_shown_and_its_next_query_names_no_
     assert any("SELECT example_id, near FROM scored.pool" in line for line in said)
 
 
+def test_documents_that_share_ngrams_with_an_evaluation_set_are_dropped_with_a_reason(begun, tmp_path):
+    text = pl.read_csv(tmp_path / "pool.csv")["text"][7]
+    asked = {"id": [0, 1], "text": ["never seen before by anybody", f"Q: {text.upper()}?"], "part": "train"}
+    pl.DataFrame(asked).write_csv(tmp_path / "asked.csv")
+    ingest_location(begun, str(tmp_path / "asked.csv"), "asked", POOL, no_progress)
+    raw = copy.deepcopy(RECIPE)
+    raw["signals"]["runs"] = {"method": "contamination_ngrams", "column": "text", "size": 9, "most": 32}
+    raw["scorers"] = {"shared": {"method": "contamination", "signals": "runs", "targets": "asked"}}
+    raw["selection"] = {"subset": "clean", "method": "everything", "where": "shared = 0"}
+    run(begun, raw)
+    shown = begun.sql("SELECT example_id, shared_target FROM scored.pool WHERE shared > 0").rows()
+    assert shown == [("pool:7", "asked:1")]
+    dropped = begun.sql("SELECT example_id, reason FROM subset.clean WHERE weight = 0").rows()
+    assert dropped == [("pool:7", "does not fulfil shared = 0")]
+
+
 def test_targets_enter_as_inputs_and_other_targets_are_another_score(begun, tmp_path):
     run(begun)
     columns = begun.record(begun.version("scored", "pool").artifact).meta["columns"]

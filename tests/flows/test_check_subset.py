@@ -12,6 +12,7 @@ from flows.step import is_done, show_nothing
 from storage.errors import NotFoundError
 from storage.store import Store
 from tests.flows.commands import tamis
+from tests.flows.uneven import rebalanced, uneven_rows, uneven_store
 
 NAMES = [f"x{number}" for number in range(9)]
 WORDS = np.array([f"w{number}" for number in range(60)])
@@ -154,6 +155,27 @@ def test_few_numbers_and_few_rows_are_said_and_not_guessed(tmp_path):
     assert [one["by"] for one in found["shifts"]] == ["class"]
     assert found["shifts"][0]["p_value"] is None
     assert found["leakage"][1]["skipped"] == "of fewer than 8 numbers, rows are near each other by chance"
+
+
+def test_synthetic_rows_made_from_what_the_test_split_holds_are_named(tmp_path, capsys, monkeypatch):
+    frame = uneven_rows().with_row_index("at")
+    # Row 7 is of the test split and gets the numbers of row 4, a training row of the small class.
+    same = [pl.when(pl.col("at") == 7).then(pl.col(name).get(4)).otherwise(name).alias(name) for name in ("x", "n")]
+    store = uneven_store(tmp_path, frame.with_columns(same).drop("at"))
+    made = store.selection(rebalanced(store, {"method": "smote", "num_neighbors": 2})).synthetic
+    expected = sorted(
+        row
+        for row, parents in zip(made.index.ids, zip(made.parent_a, made.parent_b, strict=True), strict=True)
+        if "tiny:r4" in parents
+    )
+    assert 0 < len(expected) < len(made)
+    found = {(one["split"], one["kind"]): one for one in check_subset(store, "even")["leakage"]}
+    told = found["test", "parent of a synthetic row"]
+    assert (told["pairs"], told["compared"]) == (len(expected), len(made))
+    assert told["most_alike"] == [{"training": row, "other": "tiny:r7", "parent": "tiny:r4"} for row in expected]
+    assert found["validation", "parent of a synthetic row"]["pairs"] == 0
+    monkeypatch.setenv("COLUMNS", "160")
+    assert "made from tiny:r4" in tamis("check", "even", "--store", str(store.root), capsys=capsys)[1]
 
 
 def test_blocks_change_nothing(tables, monkeypatch):

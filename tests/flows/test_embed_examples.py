@@ -231,7 +231,7 @@ def test_corrected_labels_of_an_embedded_data_set_carry_on(tmp_path):
     [
         (
             {"embedding": {"method": "minhash", "column": "text"}},
-            "'minhash'; there are hashed_ngrams, model2vec, sent",
+            "'minhash'; there are hashed_ngrams, latent_ngrams, model2vec, sent",
         ),
         ({"embedding": {"method": "features"}}, "no embedder 'features'"),
         ({"embedding": {**HASHED, "column": "words"}}, "has no text column 'words'; it has text"),
@@ -319,11 +319,12 @@ def test_what_is_no_embedding_is_refused(faked, monkeypatch, found):
         encode(["one"])
 
 
-def test_the_settings_and_the_revision_make_the_id(monkeypatch):
-    before = embedding_request(HASHED, "dataset-0")
-    assert before.id != embedding_request({**HASHED, "num_dimensions": 65}, "dataset-0").id
+def test_the_settings_and_the_revision_make_the_id(monkeypatch, tmp_path):
+    store = Store.create(tmp_path / "store")
+    before = embedding_request(HASHED, "dataset-0", store)
+    assert before.id != embedding_request({**HASHED, "num_dimensions": 65}, "dataset-0", store).id
     monkeypatch.setattr(resolve.method_class("examiner", "hashed_ngrams"), "revision", 9)
-    assert before.id != embedding_request(HASHED, "dataset-0").id
+    assert before.id != embedding_request(HASHED, "dataset-0", store).id
 
 
 def test_the_bundled_recipe_reads():
