@@ -167,6 +167,7 @@ LEARNERS: tuple[Experiment, ...] = (
         source="fashion_mnist",
         overrides=(
             LIKE_CLASSES,
+            "model.width=20",
             "learners.elr.lam=1.0",
             "learners.elr.beta=0.9",
             "learners.elr_plus.lam=1.0",
