@@ -5,9 +5,13 @@ that what was kept stays kept, unless they link two clusters of which one then l
 """
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from storage.index import ExampleIndex
+from storage.values import Scores
 
 Rows = NDArray[np.int64]
 
@@ -62,3 +66,28 @@ def check_plausible(num_duplicates: int, num_examples: int, alarm_share: float, 
             f"{num_duplicates} of {num_examples} examples ({share:.1%}) would count as duplicates, more than "
             f"alarm_share = {alarm_share:.1%} allows; {remedy}, or raise alarm_share if that is what the data are like"
         )
+
+
+def keeper_scores(
+    index: ExampleIndex, keepers: Rows, similarity: NDArray[np.float64], alarm_share: float, remedy: str
+) -> Scores:
+    """Scores of clusters: 1 where a row is not its own keeper, else 0, beside columns `keeper` and `similarity`.
+
+    Args:
+        index: N examples.
+        keepers: (N,) each row's keeper.
+        similarity: (N,) how alike each row is to its keeper.
+        alarm_share: the largest plausible share of rows that are not their own keeper.
+        remedy: what to look at where there are more, for the message.
+
+    Raises:
+        ValueError: more rows than plausible are not their own keeper.
+    """
+    away = keepers != np.arange(len(index))
+    check_plausible(int(away.sum()), len(index), alarm_share, remedy)
+    return Scores(
+        index=index,
+        values=away.astype(np.float64),
+        high_means="suspect",
+        columns={"keeper": index.ids.gather(pl.Series(keepers)).to_numpy(), "similarity": similarity},
+    )

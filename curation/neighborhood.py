@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.neighbors import Neighbors, Search, extended, neighbors
+from curation.neighbors import Neighbors, Search, check_same_width, extended, neighbors
 from curation.ranks import id_ranks
 from storage.index import ExampleIndex
 from storage.values import Array
@@ -54,10 +54,7 @@ def grown(
         ValueError: D is another than that of the earlier ones.
     """
     old = state["embedding"]
-    if embedding.shape[1] != old.shape[1]:
-        raise ValueError(
-            f"signal 'embedding' has {embedding.shape[1]} dimensions, but earlier rows have {old.shape[1]}"
-        )
+    check_same_width(embedding, old)
     every = np.concatenate([old, embedding])
     if search != "exact":
         return started(index, every, num_neighbors, search)

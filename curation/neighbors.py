@@ -64,6 +64,14 @@ def check_search(num_neighbors: int, search: Search) -> None:
         raise ValueError(f"search must be one of {', '.join(get_args(Search))}, got {search!r}")
 
 
+def check_same_width(embedding: NDArray[np.floating], earlier: NDArray[np.floating]) -> None:
+    """Refuse new rows whose embedding has another number of dimensions than that of earlier ones."""
+    if embedding.shape[1] != earlier.shape[1]:
+        raise ValueError(
+            f"signal 'embedding' has {embedding.shape[1]} dimensions, but earlier rows have {earlier.shape[1]}"
+        )
+
+
 def neighbors(points: NDArray[np.floating], num_neighbors: int, ranks: Rows) -> Neighbors:
     """The nearest others of every point.
 
@@ -131,7 +139,7 @@ def _nearest(queries: _Block, others: _Block, known: Neighbors, ranks: Rows) -> 
             columns = slice(begin, begin + POINTS_AT_ONCE)
             # One more than the neighbours, since the query may be one of the points.
             wanted = rows.shape[1] + 1
-            query, column = _candidates(asked, others.points[columns], norms[columns], found.limits, wanted)
+            query, column = candidates(asked, others.points[columns], norms[columns], found.limits, wanted)
             there = queries.first + start + query != others.first + begin + column
             query, column = query[there], begin + column[there]
             for chunk in range(0, len(query), PAIRS_AT_ONCE):
@@ -142,8 +150,19 @@ def _nearest(queries: _Block, others: _Block, known: Neighbors, ranks: Rows) -> 
     return Neighbors(rows=rows, squared_distances=distances)
 
 
-def _candidates(queries: Points, points: Points, norms: Points, limits: Points, num_wanted: int) -> tuple[Rows, Rows]:
-    """Pairs that may be nearer than the limit of their query and among its `num_wanted` nearest of these points."""
+def candidates(queries: Points, points: Points, norms: Points, limits: Points, num_wanted: int) -> tuple[Rows, Rows]:
+    """Pairs that may be nearer than the limit of their query and among its `num_wanted` nearest of these points.
+
+    Args:
+        queries: (Q, D) coordinates.
+        points: (P, D) coordinates.
+        norms: (P,) squared lengths of the points.
+        limits: (Q,) squared distances; where all are finite, they alone decide.
+        num_wanted: how many of the nearest points of a query without a limit are needed.
+
+    Returns:
+        Two arrays (L,), rows of the queries and of the points; all pairs asked for, and a few beyond.
+    """
     lengths = np.square(queries).sum(axis=1)
     room = 16 * (queries.shape[1] + 8) * np.finfo(np.float64).eps * (lengths + norms.max())
     # Squared distances but for the query's own length, which is the same for all of its points.

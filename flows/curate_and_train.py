@@ -108,11 +108,14 @@ def run_key(store: Store, recipe: Recipe) -> str:
 
 
 def _origins(store: Store, recipe: Recipe) -> Iterator[str]:
-    """The source's fingerprint, ids of the stored data set and signals, and the code that the recipe names."""
+    """The source's fingerprint, ids of the stored data sets and signals, and the code that the recipe names."""
     if recipe.source is not None:
         yield fingerprint(recipe.source, store.files)
-    if recipe.dataset is not None:
-        yield store.version("dataset", recipe.dataset).artifact
+    embedding = recipe.embedding or {}
+    mapped = embedding.get("map") if embedding.get("method") == "latent_ngrams" else None
+    for named in (recipe.dataset, mapped, *(scorer.targets for scorer in recipe.scorers.values())):
+        if named is not None:
+            yield store.version("dataset", str(named)).artifact
     for section in recipe.signals.values():
         if section.given is not None:
             yield store.version("signals", section.given).artifact

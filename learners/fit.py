@@ -107,6 +107,7 @@ def fit(
     state = _fresh_state(learner, examples, model, training, seed, ranks, total_steps, identity)
     if recorder:
         recorder.open(learner, training.epochs, kept_rows(examples))
+        state.recorded = frozenset(recorder.chosen)
         recorder.check_networks(state.models, data.inputs[:2])
         if schedule:
             check_visits(recorder.chosen, kept, training, seed=seed, schedule=schedule)

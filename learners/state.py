@@ -61,6 +61,8 @@ class TrainState:
     """How buffers of a width above 1 are held; a buffer of width 1 is float32."""
     buffers_on: BuffersOn = "memory"
     """Where buffers are held: `memory` of the device, or `disk`, on the CPU alone."""
+    recorded: frozenset[str] = frozenset()
+    """Signals that the run records: memories that serve a signal alone are kept only where it is among them."""
     descent: Descent = field(default_factory=Descent)
     """How losses become updates; between steps there is nothing in it to remember."""
 

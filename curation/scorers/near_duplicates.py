@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import polars as pl
 
-from curation.clusters import check_alarm_share, check_plausible
+from curation.clusters import check_alarm_share, keeper_scores
 from curation.scorer import Merge, MergingScorer, joined_index, parted
 from curation.signature_index import Bands, SignatureIndex, Signatures, agreeing, bands_for
 from storage.index import ExampleIndex
@@ -67,19 +66,11 @@ class NearDuplicates(MergingScorer):
         return parted(earlier, self._scores(found, joined_index(earlier.index, signals.index)), found.arrays)
 
     def _scores(self, found: SignatureIndex, index: ExampleIndex) -> Scores:
-        positions = np.arange(len(index))
-        away = np.flatnonzero(found.keepers != positions)
-        remedy = "look at the texts, ask for longer shingles, or raise the threshold"
-        check_plausible(len(away), len(index), self.alarm_share, remedy)
+        away = np.flatnonzero(found.keepers != np.arange(len(index)))
         similarity = np.ones(len(index))
         similarity[away] = agreeing(found.signatures, found.keepers[away], away) / found.signatures.shape[1]
-        names = index.ids.gather(pl.Series(found.keepers)).to_numpy()
-        return Scores(
-            index=index,
-            values=(found.keepers != positions).astype(np.float64),
-            high_means=self.high_means,
-            columns={"keeper": names, "similarity": similarity},
-        )
+        remedy = "look at the texts, ask for longer shingles, or raise the threshold"
+        return keeper_scores(index, found.keepers, similarity, self.alarm_share, remedy)
 
 
 def _checked(signals: Signals) -> Signatures:

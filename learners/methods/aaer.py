@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from learners.attacked import ATTACKED, remember_attacked
 from learners.attacks import Bound, Scales, Threat, region
 from learners.batch import Batch
 from learners.learner import Learner, StepReport
-from learners.losses import label_margins
 from learners.state import TrainState
 
 
@@ -60,10 +60,11 @@ class AAER(Learner):
     """One signed step from a random start, regularised; the network stays in training mode throughout.
 
     The defaults are RS-AAER on CIFAR-10 at 8/255; N-AAER has start_range 2, step_range 1 and no clipping.
-    Gives `adversarial_margins`: (N, 1) margins in logit units of each example's latest attacked visit.
+    Gives `adversarial_margins` and, where it is recorded, `adversarial_loss`: (N, 1) margins in logit units and cross
+    entropy in nats of each example's latest attacked visit.
     """
 
-    gives: ClassVar[tuple[str, ...]] = ("adversarial_margins",)
+    gives: ClassVar[tuple[str, ...]] = ATTACKED
 
     epsilon: float = 8 / 255
     """Radius, at least 0, in input units times `scales`; 0 is plain training."""
@@ -119,7 +120,6 @@ class AAER(Learner):
             start_logits, logits, batch.labels, lam1=self.lam1, lam2=self.lam2, lam3=self.lam3
         )
         state.descend(losses, batch.weights)
-        margins = state.per_example("adversarial_margins", width=1)
-        margins[batch.positions] = label_margins(logits.detach(), batch.labels)[:, None]
+        remember_attacked(state, batch, logits)
         metrics = {"abnormal": float(abnormal.float().mean())}
         return StepReport(losses=losses.detach(), logits=logits.detach(), metrics=metrics)

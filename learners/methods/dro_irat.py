@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from learners.attacked import ATTACKED, remember_attacked
 from learners.attacks import Attack, evaluation_mode, input_gradient, label_loss, pgd, region
 from learners.batch import Batch
 from learners.learner import Learner, StepReport
 from learners.log_barrier import barrier_solution, implicit_losses
-from learners.losses import label_margins
 from learners.reweighting import REMEMBERED, effective_share, remember_weights
 from learners.state import TrainState
 
@@ -65,10 +65,10 @@ class DROIRAT(Learner):
     """Weigh attacked losses by exp(loss / r); the data's own weights multiply these.
 
     Gives `dro_weights` and `dro_mean_weights`, (N, 1) weights of the latest visit and their mean over
-    visits, and `adversarial_margins`, (N, 1) in logit units.
+    visits, and `adversarial_margins`, (N, 1) in logit units, and `adversarial_loss`, (N, 1) in nats, where recorded.
     """
 
-    gives: ClassVar[tuple[str, ...]] = (*REMEMBERED, "adversarial_margins")
+    gives: ClassVar[tuple[str, ...]] = (*REMEMBERED, *ATTACKED)
 
     r: float = 2.0
     """Temperature in nats at the last step, above 0; `inf` is `pgd_training`; small values chase the worst losses."""
@@ -117,8 +117,7 @@ class DROIRAT(Learner):
             descended = implicit_losses(losses, inputs, curvature, strength=self.barrier)
         state.descend(descended, batch.weights * weights)
         remember_weights(state, batch, weights)
-        margins = state.per_example("adversarial_margins", width=1)
-        margins[batch.positions] = label_margins(logits.detach(), batch.labels)[:, None]
+        remember_attacked(state, batch, logits)
         everyone = state.whole_batch(weights)
         metrics = {"effective_share": effective_share(everyone), "mean_weight": float(everyone.mean())}
         return StepReport(losses=losses.detach(), logits=logits.detach(), metrics=metrics)

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from learners.attacked import ATTACKED, remember_attacked
 from learners.attacks import Attack, label_loss, pgd_path
 from learners.batch import Batch
 from learners.learner import Learner, StepReport
-from learners.losses import label_margins
 from learners.reweighting import REMEMBERED, effective_share, remember_weights
 from learners.state import TrainState
 
@@ -54,10 +54,10 @@ class GAIRAT(Learner):
     """Adversarial training that turns to vulnerable examples once the network has settled.
 
     Gives `dro_weights` and `dro_mean_weights`, (N, 1) weights of the latest visit and their mean over
-    visits, and `adversarial_margins`, (N, 1) in logit units.
+    visits, and `adversarial_margins`, (N, 1) in logit units, and `adversarial_loss`, (N, 1) in nats, where recorded.
     """
 
-    gives: ClassVar[tuple[str, ...]] = (*REMEMBERED, "adversarial_margins")
+    gives: ClassVar[tuple[str, ...]] = (*REMEMBERED, *ATTACKED)
 
     lam: float = -1.0
     """Shift of the weights; `inf` is `pgd_training`; the authors' value."""
@@ -86,7 +86,6 @@ class GAIRAT(Learner):
         losses = gairat_losses(logits, batch.labels, weights)
         state.descend(losses, batch.weights)
         remember_weights(state, batch, weights / weights.mean())
-        margins = state.per_example("adversarial_margins", width=1)
-        margins[batch.positions] = label_margins(logits.detach(), batch.labels)[:, None]
+        remember_attacked(state, batch, logits)
         metrics = {"effective_share": effective_share(weights), "steps_stood": float(stood.float().mean())}
         return StepReport(losses=losses.detach(), logits=logits.detach(), metrics=metrics)

@@ -10,10 +10,10 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from learners.attacked import ATTACKED, remember_attacked
 from learners.attacks import Attack, label_loss, pgd
 from learners.batch import Batch
 from learners.learner import Learner, StepReport
-from learners.losses import label_margins
 from learners.state import TrainState
 
 
@@ -34,10 +34,11 @@ def pgd_training_losses(adversarial_logits: Tensor, labels: Tensor) -> Tensor:
 class PGDTraining(Learner):
     """Attack every batch, then descend on the attacked inputs.
 
-    Gives `adversarial_margins`: (N, 1) margins in logit units of each example's latest attacked visit.
+    Gives `adversarial_margins` and, where it is recorded, `adversarial_loss`: (N, 1) margins in logit units and cross
+    entropy in nats of each example's latest attacked visit.
     """
 
-    gives: ClassVar[tuple[str, ...]] = ("adversarial_margins",)
+    gives: ClassVar[tuple[str, ...]] = ATTACKED
 
     attack: Attack = Attack()
     """The attack of every step; epsilon 0 is plain training."""
@@ -49,6 +50,5 @@ class PGDTraining(Learner):
         logits = network(inputs)
         losses = pgd_training_losses(logits, batch.labels)
         state.descend(losses, batch.weights)
-        margins = state.per_example("adversarial_margins", width=1)
-        margins[batch.positions] = label_margins(logits.detach(), batch.labels)[:, None]
+        remember_attacked(state, batch, logits)
         return StepReport(losses=losses.detach(), logits=logits.detach())

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from learners.attacked import ATTACKED, remember_attacked
 from learners.attacks import Attack, evaluation_mode, pgd
 from learners.batch import Batch
 from learners.learner import Learner, StepReport
-from learners.losses import kl_divergence, label_margins
+from learners.losses import kl_divergence
 from learners.state import TrainState
 
 
@@ -37,10 +38,11 @@ def trades_losses(logits: Tensor, adversarial_logits: Tensor, labels: Tensor, *,
 class TRADES(Learner):
     """Trade accuracy for stability; the attack raises the divergence and reads no label.
 
-    Gives `adversarial_margins`: (N, 1) margins in logit units of each example's latest attacked visit.
+    Gives `adversarial_margins` and, where it is recorded, `adversarial_loss`: (N, 1) margins in logit units and cross
+    entropy in nats of each example's latest attacked visit.
     """
 
-    gives: ClassVar[tuple[str, ...]] = ("adversarial_margins",)
+    gives: ClassVar[tuple[str, ...]] = ATTACKED
 
     beta: float = 6.0
     """Weight of the divergence, at least 0; 0 is plain training; the paper's value on CIFAR-10."""
@@ -69,6 +71,5 @@ class TRADES(Learner):
         logits, adversarial = network(batch.inputs), network(inputs)
         losses = trades_losses(logits, adversarial, batch.labels, beta=self.beta)
         state.descend(losses, batch.weights)
-        margins = state.per_example("adversarial_margins", width=1)
-        margins[batch.positions] = label_margins(adversarial.detach(), batch.labels)[:, None]
+        remember_attacked(state, batch, adversarial)
         return StepReport(losses=losses.detach(), logits=logits.detach())

@@ -17,7 +17,7 @@ SETTINGS = {
     **{"score": "planted", "target": 0, "num_neighbors": 5, "alarm_share": 1.0, "threshold": 0.6},
     "num_dimensions": 3,
 }
-FOLLOW_THE_ORDER = ("ExactDuplicates", "NearDuplicates")
+FOLLOW_THE_ORDER = ("ExactDuplicates", "NearDuplicates", "EmbeddingDuplicates")
 """Of equal rows the first in the order of the data set stays: what they say depends on that order."""
 
 
@@ -86,7 +86,7 @@ def without(signals: Signals, name: str) -> Signals:
 def test_the_walk_finds_scorers():
     expected = {"Loss", "EL2N", "AUM", "ELRNoise", "Margin", "Forgetting", "ConfidentLearning", "GraNd"}
     expected |= {"ExactDuplicates", "NearDuplicates", "KNNDistance", "KNNDisagreement", "TextClassifier", "Percentile"}
-    expected |= {"BETR", "BETREmbedded", "CosineMax", "DSIR", "TargetClassifier"}
+    expected |= {"EmbeddingDuplicates", "BETR", "BETREmbedded", "CosineMax", "DSIR", "TargetClassifier"}
     assert expected <= {scorer.__name__ for scorer in SCORERS}
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from flows import cli
 from flows.config import parse_recipe
-from flows.curate_and_train import curate_and_train
+from flows.curate_and_train import curate_and_train, finished_before
 from flows.ingest_by_hand import append_location, ingest_location
 from flows.reproduce_version import reproduce_version
 from flows.step import show_nothing
@@ -114,7 +114,9 @@ def test_targets_enter_as_inputs_and_other_targets_are_another_score(begun, tmp_
     assert begun.record(columns["betr"]).request.inputs["targets"] == begun.version("dataset", "benchmarks").artifact
     changed = pl.read_csv(tmp_path / "benchmarks.csv").head(10)
     changed.write_csv(tmp_path / "fewer.csv")
+    assert finished_before(begun, parse_recipe(RECIPE)) is not None
     ingest_location(begun, str(tmp_path / "fewer.csv"), "benchmarks", BENCHMARKS, no_progress)
+    assert finished_before(begun, parse_recipe(RECIPE)) is None
     run(begun)
     again = begun.record(begun.version("scored", "pool").artifact).meta["columns"]
     assert again["betr"] != columns["betr"]

@@ -6,7 +6,7 @@ import pytest
 
 from curation.latent_space import LatentSpace
 from flows.config import parse_recipe
-from flows.curate_and_train import curate_and_train
+from flows.curate_and_train import curate_and_train, finished_before
 from flows.ingest_by_hand import append_location, ingest_location
 from flows.predict_rows import predict_rows
 from flows.reproduce_version import reproduce_version
@@ -64,6 +64,17 @@ def test_appended_texts_go_through_a_map_that_is_named(fitted):
     np.testing.assert_array_equal(embedding, mapped(fitted, "fitted@1", texts))
     made(fitted, {"name": "again", "dataset": "raw@2", "embedding": {**recipe["embedding"], "map": "mapped@2"}})
     assert fitted.dataset("again").record.request == fitted.dataset("mapped@2").record.request
+
+
+def test_a_finished_run_is_not_taken_for_one_through_a_newer_map(fitted):
+    fit = {"name": "changing", "dataset": "raw@1", "embedding": {**LATENT, "seed": 2}}
+    recipe = {"name": "through", "dataset": "raw@1", "embedding": {"method": "latent_ngrams", "column": "text"}}
+    recipe["embedding"]["map"] = "changing"
+    made(fitted, fit)
+    curate_and_train(fitted, parse_recipe(recipe), show_nothing)
+    assert finished_before(fitted, parse_recipe(recipe)) is not None
+    made(fitted, {**fit, "embedding": {**LATENT, "seed": 3}})
+    assert finished_before(fitted, parse_recipe(recipe)) is None
 
 
 def test_without_a_map_all_is_fitted_anew(fitted):

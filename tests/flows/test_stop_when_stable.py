@@ -90,3 +90,16 @@ def test_stopping_without_an_effect_is_refused(tmp_path):
         plan_run(recipe_with(tmp_path, 0.9, "scorers={}"), store)
     with pytest.raises(ValueError, match=r"stop_when_stable must be in \(0, 1\], got 1.5"):
         recipe_with(tmp_path, 1.5)
+
+
+def test_scores_from_embeddings_read_all_seeds_at_once(tmp_path):
+    store = Store.create(tmp_path / "store")
+    recorded = "learners.plain.record={logits=[2], embedding='last'}"
+    near = "scorers.near={method='knn_distance', signals='plain'}"
+    plan = plan_run(recipe_with(tmp_path, 0.9, recorded, near), store)
+    (step,) = [one for one in plan.steps if one.title.startswith("score near")]
+    assert step.title == "score near"
+    assert "halves" not in step.request.settings
+    assert len([role for role in step.request.inputs if role.startswith("signals.")]) == 4
+    with pytest.raises(ValueError, match="no effect: every scorer of plain reads embeddings of all seeds"):
+        plan_run(recipe_with(tmp_path, 0.9, recorded, "scorers={}", near), store)
