@@ -9,7 +9,7 @@ from flows import resolve
 from flows.config import Recipe, build
 from flows.fold_trainings import OUT_OF_FOLD
 from flows.plan_columns import outdated_text
-from flows.plan_training import training_request
+from flows.plan_training import recorded_epochs, training_request
 from flows.recipe_sections import ScorerConfig
 from flows.signal_sources import LABELS, check_has, source_of
 from flows.step import Step
@@ -291,18 +291,32 @@ def _check_recorded(recipe: Recipe, name: str, config: ScorerConfig, scorer: Sco
             f"scorers.{name} reads {OUT_OF_FOLD!r}, probabilities from trainings that never saw the example, and "
             f"learners.{config.signals} has none; add learners.{config.signals}.folds = 5, or bring your own"
         )
-    for signal in (one for one in needed if one != OUT_OF_FOLD):
+    needed = [one for one in needed if one != OUT_OF_FOLD]
+    for signal in needed:
         if signal not in record:
             raise ValueError(
                 f"scorers.{name} reads the signal {signal!r}, which learners.{config.signals}.record "
                 f"does not name; it has {', '.join(record) or 'none'}"
             )
-        epoch, when = getattr(scorer, "epoch", None), record[signal]
-        if epoch is not None and not isinstance(when, str) and epoch not in when:
+    if not needed or not hasattr(scorer, "epoch"):
+        return
+    last = _epochs_of(recipe, config)
+    recorded = {signal: recorded_epochs(record[signal], last) for signal in needed}
+    epoch = scorer.epoch or max(recorded[needed[0]])
+    for signal, epochs in recorded.items():
+        if epoch not in epochs:
             raise ValueError(
                 f"scorers.{name} reads {signal!r} at epoch {epoch}, but learners.{config.signals}.record has "
-                f"{', '.join(map(str, when))}"
+                f"{', '.join(map(str, epochs))}"
             )
+
+
+def _epochs_of(recipe: Recipe, config: ScorerConfig) -> int:
+    """Epochs of the trainings that a scorer's signals are of."""
+    from learners.training import Training
+
+    learner = recipe.learners[config.signals or ""]
+    return build(Training, {**recipe.training, **learner.training}, "training").epochs
 
 
 def _check_section(recipe: Recipe, store: Store, name: str, config: ScorerConfig, needed: list[str]) -> None:
@@ -336,12 +350,9 @@ def _check_frozen(recipe: Recipe, name: str, config: ScorerConfig, scorer: Score
             f'scorers.{name}.new_rows = "frozen": {config.method} reads {", ".join(scorer.reads)} of the training '
             f"itself, which new rows have not been in; of a stored model there are {possible}"
         )
-    from learners.training import Training
-
-    training = {**recipe.training, **recipe.learners[config.signals or ""].training}
-    last = build(Training, training, "training").epochs
-    recorded = recipe.learners[config.signals or ""].record["logits"]
-    read = getattr(scorer, "epoch", None) or (last if isinstance(recorded, str) else max(recorded))
+    last = _epochs_of(recipe, config)
+    recorded = recorded_epochs(recipe.learners[config.signals or ""].record["logits"], last)
+    read = getattr(scorer, "epoch", None) or max(recorded)
     if read != last:
         raise ValueError(
             f'scorers.{name}.new_rows = "frozen" scores new rows by the stored models, which are of epoch {last}, '

@@ -47,7 +47,7 @@ def training_request(
 
         attack_of(resolve.method("learner", {"method": config.method, **config.settings}, where))
     recorded = {} if selection or fold is not None else config.record
-    record = {name: list(_epochs(when, training.epochs)) for name, when in recorded.items()}
+    record = {name: list(recorded_epochs(when, training.epochs)) for name, when in recorded.items()}
     inputs = {"dataset": dataset, **({"selection": selection} if selection else {})}
     own: dict[str, Any] = {"steps": "own"} if selection and _takes_own_steps(recipe, training) else {}
     if fold is not None:
@@ -129,7 +129,8 @@ def _attacked(recipe: Recipe) -> dict[str, Any]:
     return {**resolve.plain(recipe.evaluation), "threat": msgspec.to_builtins(threat)}
 
 
-def _epochs(when: tuple[int, ...] | Literal["every", "last"], last: int) -> tuple[int, ...]:
+def recorded_epochs(when: tuple[int, ...] | Literal["every", "last"], last: int) -> tuple[int, ...]:
+    """Epochs, counted from 1, at which a signal is recorded in a training of so many."""
     if when == "every":
         return tuple(range(1, last + 1))
     return (last,) if when == "last" else when

@@ -115,6 +115,11 @@ def test_unknown_methods_are_refused_before_any_work(tmp_path):
         ValueError, match=r"scorers\.el2n reads 'logits' at epoch 2, but learners\.plain\.record has 1, 3"
     ):
         plan_run(small_recipe("scorers.el2n.epoch=2"), store)
+    norms = "learners.plain.record={logits=[1,3], train_logits='every', feature_norm=[1]}"
+    with pytest.raises(ValueError, match=r"scorers\.g reads 'feature_norm' at epoch 3, but .*record has 1"):
+        plan_run(small_recipe(norms, "scorers.g={method='grand', signals='plain'}"), store)
+    with pytest.raises(ValueError, match=r"scorers\.el2n reads 'logits' at epoch 1, but .*record has \d"):
+        plan_run(small_recipe("learners.plain.record.logits=last", "scorers.el2n.epoch=1"), store)
     with pytest.raises(
         ValueError, match=r"scorers\.aum reads the signal 'train_logits', which learners\.elr\.record does"
     ):
