@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from curation.examiner import check_column
 from curation.ranks import by_id
-from curation.shingles import Unit, check_shingle, normalized, shingles
+from curation.shingles import Unit, check_sizes, normalized, shingles
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -48,14 +48,11 @@ class LatentNgrams:
     most_fitted: int = 20_000
     """Texts on which weights and directions are found at most, at least 1; of more, so many are drawn."""
     seed: int = 0
-    """Chooses the texts that are drawn and the randomised decomposition, at least 0."""
+    """Chooses the texts that are drawn and the randomised decomposition, at least 0 and below 2**32."""
 
     def __post_init__(self) -> None:
         check_column(self.column)
-        if not self.sizes or len(set(self.sizes)) != len(self.sizes):
-            raise ValueError(f"sizes must name at least one size and none twice, got {self.sizes}")
-        for size in self.sizes:
-            check_shingle(self.unit, size)
+        check_sizes(self.unit, self.sizes)
         for name, value, least in (
             ("num_buckets", self.num_buckets, 2),
             ("num_dimensions", self.num_dimensions, 1),
@@ -64,6 +61,8 @@ class LatentNgrams:
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
+        if self.seed >= 2**32:
+            raise ValueError(f"seed must be below 2**32, got {self.seed}")
         if self.num_dimensions >= self.num_buckets:
             raise ValueError(f"num_dimensions must be below num_buckets {self.num_buckets}, got {self.num_dimensions}")
 

@@ -58,6 +58,14 @@ def check_shingle(unit: Unit, size: int) -> None:
         raise ValueError(f"size must be at least 1, got {size}")
 
 
+def check_sizes(unit: Unit, sizes: Sequence[int]) -> None:
+    """Refuse no size, a size that is named twice, and what `check_shingle` refuses."""
+    if not sizes or len(set(sizes)) != len(sizes):
+        raise ValueError(f"sizes must name at least one size and none twice, got {sizes}")
+    for size in sizes:
+        check_shingle(unit, size)
+
+
 def shingles(texts: Sequence[str], unit: Unit, size: int) -> Shingles:
     """All runs of `size` units in each text.
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.examiner import Examiner, check_column, texts
-from curation.shingles import Shingles, Unit, at_place, check_shingle, mixed, normalized, shingles
+from curation.shingles import Shingles, Unit, at_place, check_sizes, mixed, normalized, shingles
 from storage.index import ExampleIndex
 from storage.values import Array
 
@@ -72,10 +72,7 @@ class HashedNgrams(Examiner):
 
     def __post_init__(self) -> None:
         check_column(self.column)
-        if not self.sizes or len(set(self.sizes)) != len(self.sizes):
-            raise ValueError(f"sizes must name at least one size and none twice, got {self.sizes}")
-        for size in self.sizes:
-            check_shingle(self.unit, size)
+        check_sizes(self.unit, self.sizes)
         for name, value, least in (
             ("num_dimensions", self.num_dimensions, 2),
             ("num_signs", self.num_signs, 1),

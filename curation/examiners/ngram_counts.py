@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from curation.examiner import Examiner, check_column, texts
-from curation.shingles import Unit, check_shingle, normalized, shingles
+from curation.shingles import Unit, check_sizes, normalized, shingles
 from storage.index import ExampleIndex
 from storage.values import Array
 
@@ -40,10 +40,7 @@ class NgramCounts(Examiner):
 
     def __post_init__(self) -> None:
         check_column(self.column)
-        if not self.sizes or len(set(self.sizes)) != len(self.sizes):
-            raise ValueError(f"sizes must name at least one size and none twice, got {self.sizes}")
-        for size in self.sizes:
-            check_shingle(self.unit, size)
+        check_sizes(self.unit, self.sizes)
         if self.num_buckets < 2:
             raise ValueError(f"num_buckets must be at least 2, got {self.num_buckets}")
 
