@@ -219,8 +219,22 @@ def build(kind: type[T], raw: Mapping[str, Any], where: str) -> T:
     except msgspec.ValidationError as error:
         message = str(error).replace("`", "'")
         message, _, path = message.partition(" - at '$")
+        path = _with_its_name(kind, checked, path, str(error))
         place = ".".join(part for part in (where, path.strip("'.")) if part)
         raise ValueError(f"{place or 'recipe'}: {message}") from None
+
+
+def _with_its_name(kind: type[Any], checked: Mapping[str, Any], path: str, sentence: str) -> str:
+    """A path to what is wrong, in which the name of a section such as `learners.plain` stands for `learners[...]`."""
+    section = path.partition("[...]")[0].strip(".")
+    entries = checked.get(section)
+    for name, entry in entries.items() if isinstance(entries, Mapping) else ():
+        try:
+            msgspec.convert({**checked, section: {name: entry}}, type=kind)
+        except ValueError as error:
+            if str(error) == sentence:
+                return path.replace("[...]", f".{name}", 1)
+    return path
 
 
 def check_score_names(names: Sequence[str]) -> None:

@@ -106,3 +106,8 @@ def test_a_recipe_that_is_no_text_is_named_with_the_place(tmp_path):
     (tmp_path / "odd.toml").write_bytes('name = "größe"\n'.encode("latin-1"))
     with pytest.raises(ValueError, match=r"odd\.toml is not UTF-8 text: .* at byte 10; save it as UTF-8"):
         load_recipe(str(tmp_path / "odd.toml"))
+
+
+def test_a_setting_of_a_named_section_is_refused_by_that_name():
+    with pytest.raises(ValueError, match=r"^learners\.elr: folds must be at least 2, got 1"):
+        load_recipe("digits", ("learners.elr.folds=1",))
