@@ -76,17 +76,18 @@ def shortest_way(gradients: Tensor, rises: Tensor, least: Tensor, most: Tensor, 
     slopes = gradients.flatten(1).abs()
     upward = gradients.flatten(1).sign() * rises.sign()[:, None]
     room = torch.where(upward > 0, most.flatten(1), -least.flatten(1)).clamp_min(0.0)
-    # Feature j moves by min(length * pace_j, room_j): all alike in linf, each as its slope in l2.
+    # Feature j moves by min(length * pace_j, room_j): all alike in linf, each as its slope in l2. The rise is concave
+    # in the length, so that Newton's steps from 0 never go too far, and end once no further feature is stopped.
     pace = torch.ones_like(slopes) if norm == "linf" else slopes
-    stops = torch.where(slopes > 0, room / pace, torch.inf)
-    stops, order = stops.sort(dim=1)
-    gain_at_stop = torch.where(slopes > 0, slopes * room, 0.0).gather(1, order).cumsum(dim=1)
-    gain_before = torch.cat([torch.zeros_like(gain_at_stop[:, :1]), gain_at_stop[:, :-1]], dim=1)
-    rate = (slopes * pace).gather(1, order).flip(1).cumsum(dim=1).flip(1)
-    needed = rises.abs()[:, None]
-    reaches = (rate > 0) & (gain_before + stops * rate >= needed)
-    place = reaches.to(torch.int8).argmax(dim=1, keepdim=True)
-    length = ((needed - gain_before.gather(1, place)) / rate.gather(1, place)).clamp_min(0.0)
-    length = torch.where(reaches.any(dim=1, keepdim=True), length, torch.inf)
+    rates, gains = slopes * pace, torch.where(room < torch.inf, slopes * room, 0.0)
+    length, num_stopped = torch.zeros_like(rises)[:, None], -1
+    while True:
+        stopped = length * pace >= room
+        if (now_stopped := int(stopped.sum())) == num_stopped:
+            break
+        num_stopped = now_stopped
+        rate = torch.where(stopped, 0.0, rates).sum(dim=1, keepdim=True)
+        missing = rises.abs()[:, None] - torch.where(stopped, gains, 0.0).sum(dim=1, keepdim=True)
+        length = length.maximum(torch.where(rate > 0, missing / rate, torch.inf))
     moves = torch.where((slopes > 0) & (room > 0), torch.minimum(length * pace, room), 0.0)
     return (upward * moves).view_as(gradients)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from learners.attacks import per_row
-from learners.auto_attack.offsets import OffsetSpace, chosen
+from learners.auto_attack.offsets import OffsetSpace
 from learners.auto_attack.pyramids import pyramid_pair, tile_grid, tiled
 from learners.losses import label_margins
 
@@ -56,19 +56,21 @@ def square(space: OffsetSpace, *, num_queries: int, generator: torch.Generator) 
     best = space.projected(_reaching(space, _start(space, generator).expand_as(space.box.centre)))
     logits = space.logits(space.inputs(best))
     margins = label_margins(logits, space.labels)
-    active = torch.nonzero(~space.fooled(logits)).flatten()
+    standing = torch.nonzero(~space.fooled(logits)).flatten()
+    near, current, margins = space.take(standing), best[standing], margins[standing]
     for query in range(num_queries):
-        if not len(active):
+        if not len(standing):
             break
-        share = share_at(query, num_queries)
-        near = space.take(active)
-        tried = near.projected(_proposal(near, best[active], share, generator))
+        tried = near.projected(_proposal(near, current, share_at(query, num_queries), generator))
         logits = near.logits(near.inputs(tried))
         found, fooled = label_margins(logits, near.labels), near.fooled(logits)
-        better = fooled | (found < margins[active])
-        best[active] = chosen(better, tried, best[active])
-        margins[active] = torch.where(better, found, margins[active])
-        active = active[~fooled]
+        better = torch.nonzero(fooled | (found < margins)).flatten()
+        current[better], margins[better] = tried[better], found[better]
+        if fooled.any():
+            best[standing[fooled]] = current[fooled]
+            left = ~fooled
+            near, standing, current, margins = near.take(left), standing[left], current[left], margins[left]
+    best[standing] = current
     return best
 
 
