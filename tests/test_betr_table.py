@@ -52,7 +52,8 @@ def test_the_table_is_written_between_its_marks(tmp_path, monkeypatch):
     document = tmp_path / "results.md"
     document.write_text("before\n\n<!-- betr_pool -->\nold\n<!-- end of betr_pool -->\n\nafter\n")
     monkeypatch.setattr(betr_table, "METHODS", betr_table.METHODS[:1])
-    betr_table.main(["--data", str(tmp_path), "--document", str(document)])
+    arguments = ["--data", str(tmp_path), "--document", str(document), "--kept", str(tmp_path / "kept")]
+    betr_table.main(arguments)
     text_now = document.read_text()
     assert text_now.startswith("before")
     assert text_now.endswith("after\n")
@@ -60,3 +61,10 @@ def test_the_table_is_written_between_its_marks(tmp_path, monkeypatch):
     (row,) = [line for line in text_now.splitlines() if line.startswith("| `betr`")]
     assert "| 100.0 % |" in row
     assert "again the same" in row
+    # What is kept is not made again, unless what it is made of has changed.
+    monkeypatch.setattr(betr_table.Trial, "read", None)
+    document.write_text("")
+    betr_table.main(arguments)
+    assert row in document.read_text()
+    with pytest.raises(TypeError, match="not callable"):
+        betr_table.main([*arguments, "--documents", "50"])

@@ -169,6 +169,15 @@ def test_tables_made_elsewhere_are_called_with_the_data_and_the_document(tmp_pat
         monkeypatch.setitem(sys.modules, f"benchmarks.results.{name}_table", fake)
     document = tmp_path / "results.md"
     document.write_text("# Results\n", encoding="utf-8")
-    given = ["--data", "data", "--store", str(tmp_path / "store"), "--document", str(document)]
+    given = ["--data", str(tmp_path), "--store", str(tmp_path / "store"), "--document", str(document)]
     main(["curation", *given, "--only", "betr"])
-    assert called == [("betr", ["--data", "data", "--document", str(document)])]
+    kept = str(tmp_path / "store-data" / "rows")
+    assert called == [("betr", ["--data", str(tmp_path), "--document", str(document), "--kept", kept])]
+
+
+def test_data_that_are_not_there_are_told_in_a_sentence(tmp_path, capsys):
+    for data, told in ((tmp_path / "nowhere", "there is none at"), (tmp_path, "lacks a file")):
+        with pytest.raises(SystemExit):
+            main(["learners", "--data", str(data), "--store", str(tmp_path / "store")])
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()

@@ -37,9 +37,19 @@ def test_the_section_is_written_and_replaced(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(smote_table, "CUTS", (25, 100, 200))
     document = tmp_path / "results.md"
     document.write_text("# Results\n", encoding="utf-8")
-    arguments = ["--data", str(tmp_path), "--document", str(document), "--only", "pima"]
+    arguments = [
+        "--data",
+        str(tmp_path),
+        "--document",
+        str(document),
+        "--only",
+        "pima",
+        "--kept",
+        str(tmp_path / "kept"),
+    ]
     main(arguments)
     first = document.read_text(encoding="utf-8")
+    monkeypatch.setattr(smote_table, "curves", None)
     main(arguments)
     assert document.read_text(encoding="utf-8") == first
     lines = [line.split(" | ") for line in first.splitlines() if line.startswith("| pima")]

@@ -24,7 +24,7 @@ from storage.store import Store
 
 TABLES: Mapping[str, Sequence[Section]] = {"learners": LEARNERS, "gpu": GPU, "tried": TRIED, "curation": CURATION}
 ELSEWHERE = {"curation": {"smote": "benchmarks.results.smote_table", "betr": "benchmarks.results.betr_table"}}
-"""Tables made by modules of their own, each with a `main` that takes `--data` and `--document`; they come last."""
+"""Tables made by modules of their own, whose `main` takes `--data`, `--document` and `--kept`; they come last."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,14 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name not in names:
             parser.error(f"--only must be of {', '.join(names)}, got {name!r}")
     wanted = chosen.only or names
-    store = Store.create(chosen.store)
+    if not chosen.data.is_dir():
+        parser.error(f"--data must be a folder with the data sets, and there is none at {chosen.data}")
     folder = Path(f"{chosen.store}-data")
-    sections = [(one, one.recipes(chosen.data, folder)) for one in TABLES[chosen.table] if one.name in wanted]
-    run(store, sections, chosen.processes, chosen.document)
+    try:
+        sections = [(one, one.recipes(chosen.data, folder)) for one in TABLES[chosen.table] if one.name in wanted]
+    except FileNotFoundError as error:
+        parser.error(f"--data lacks a file: {error}")
+    run(Store.create(chosen.store), sections, chosen.processes, chosen.document)
     for name, module in elsewhere.items():
         if name in wanted:
             say(f"{name}: as {module} does it")
-            import_module(module).main(["--data", str(chosen.data), "--document", str(chosen.document)])
+            places = {"--data": chosen.data, "--document": chosen.document, "--kept": folder / "rows"}
+            import_module(module).main([str(word) for pair in places.items() for word in pair])
 
 
 def run(store: Store, sections: Sequence[tuple[Section, Sequence[Recipe]]], processes: int, document: Path) -> None:

@@ -1,6 +1,7 @@
 """Documents like the examples of benchmarks: BETR beside its peers on a pool of twelve domains.
 
     python -m benchmarks.results.betr_table --data $TAMIS_DATA [--document docs/results.md] [--documents N]
+                                            [--kept FOLDER]
 
 Reads `betr_pool.parquet` (id, text, domain) and `betr_benchmarks.parquet` (id, benchmark, split, text, gold_doc_id).
 Each method keeps the highest scores that make up a tenth of the pool's words. Two runs, with training examples alone as
@@ -13,8 +14,9 @@ import argparse
 import hashlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.results.document import markdown
+from benchmarks.results.kept_rows import Row, digest, rows_of
 from benchmarks.results.word_model import Vocabulary, WordModel
 from curation.examiners.ngram_counts import NgramCounts
 from curation.examiners.num_tokens import NumTokens
@@ -113,7 +116,7 @@ def equal_numbers(targets: pl.DataFrame) -> pl.DataFrame:
     return drawn.group_by("benchmark", maintain_order=True).head(least).sort("id")
 
 
-def digest(pool: Pool, kept: Kept) -> str:
+def digest_of(pool: Pool, kept: Kept) -> str:
     """First digits of the SHA-256 hash of the kept ids."""
     ids = "\n".join(sorted(pool.index.ids.filter(pl.Series(kept))))
     return hashlib.sha256(ids.encode()).hexdigest()[:12]
@@ -126,58 +129,94 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--document", type=Path, default=Path("docs/results.md"))
     parser.add_argument("--documents", type=int, help="documents drawn from the pool; else all")
     parser.add_argument("--without-boolq", action="store_true", help="leave recall out, as in choosing settings")
+    parser.add_argument("--kept", type=Path, help="folder with rows that need not be made again")
     chosen = parser.parse_args(arguments)
     began = time.perf_counter()
-    pool = Pool.read(chosen.data / "betr_pool.parquet", chosen.documents)
-    columns = ["id", "benchmark", "split", "text", "gold_doc_id"]
-    questions = pl.read_parquet(chosen.data / "betr_benchmarks.parquet", columns=columns)
-    training = questions.filter(pl.col("split") == "train")
-    exams = equal_numbers(training.filter(pl.col("benchmark").is_in(EXAMS)))
-    boolq = None if chosen.without_boolq else training.filter(pl.col("benchmark") == "boolq")
-    tested = questions.filter(pl.col("split") == "test")
-    held_out = tested.filter(pl.col("benchmark").is_in(EXAMS))["text"].to_list()
-    gold = tested["gold_doc_id"].drop_nulls().unique().to_list()
-    vocabulary = Vocabulary.of([*pool.texts, *exams["text"]])
+    paths = [chosen.data / "betr_pool.parquet", chosen.data / "betr_benchmarks.parquet"]
+    of = digest(paths, f"{chosen.documents} {chosen.without_boolq}")
+    trial = cache(lambda: Trial.read(*paths, chosen.documents, with_boolq=not chosen.without_boolq))
+    parts: dict[str, Callable[[], Row]] = {"random": lambda: trial().random_row()}
+    for name, sizes, scorer in METHODS:
+        parts[name] = partial(_row, trial, name, sizes, scorer)
+    rows: list[Row] = []
+    for name, make in parts.items():
+        rows += rows_of(chosen.kept, f"betr_{name}", of, partial(_listed, make))
+        write(chosen.document, rows)
+        print(f"{time.perf_counter() - began:6.0f} s  " + "  ".join(rows[-1].values()), flush=True)
 
-    rows: list[dict[str, str]] = []
-    random = [pool.drawn(seed) for seed in range(RANDOM_SEEDS)]
-    rows.append(
-        {
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trial:
+    """The pool, what to look for in it, and what a selection is judged by."""
+
+    pool: Pool
+    exams: pl.DataFrame
+    boolq: pl.DataFrame | None
+    held_out: list[str]
+    gold: list[int]
+    vocabulary: Vocabulary
+
+    @classmethod
+    def read(cls, pool: Path, benchmarks: Path, most: int | None, *, with_boolq: bool) -> "Trial":
+        """From the two files; of more than `most` documents so many, drawn."""
+        documents = Pool.read(pool, most)
+        questions = pl.read_parquet(benchmarks, columns=["id", "benchmark", "split", "text", "gold_doc_id"])
+        training = questions.filter(pl.col("split") == "train")
+        exams = equal_numbers(training.filter(pl.col("benchmark").is_in(EXAMS)))
+        tested = questions.filter(pl.col("split") == "test")
+        return cls(
+            pool=documents,
+            exams=exams,
+            boolq=training.filter(pl.col("benchmark") == "boolq") if with_boolq else None,
+            held_out=tested.filter(pl.col("benchmark").is_in(EXAMS))["text"].to_list(),
+            gold=tested["gold_doc_id"].drop_nulls().unique().to_list(),
+            vocabulary=Vocabulary.of([*documents.texts, *exams["text"]]),
+        )
+
+    def random_row(self) -> Row:
+        """Documents drawn at random, several times."""
+        random = [self.pool.drawn(seed) for seed in range(RANDOM_SEEDS)]
+        recall = "" if self.boolq is None else spread([100 * self.pool.recall(one, self.gold) for one in random], "%")
+        return {
             "documents kept": f"random, {RANDOM_SEEDS} seeds",
-            "textbook share of words": spread([100 * pool.precision(one) for one in random], "%"),
-            "perplexity": spread([fitted(pool, one, vocabulary, held_out) for one in random], ""),
-            "BoolQ passages": "" if boolq is None else spread([100 * pool.recall(one, gold) for one in random], "%"),
+            "textbook share of words": spread([100 * self.pool.precision(one) for one in random], "%"),
+            "perplexity": spread([self.perplexity(one) for one in random], ""),
+            "BoolQ passages": recall,
             "ids": "",
         }
-    )
-    write(chosen.document, rows)
-    for name, sizes, scorer in METHODS:
-        signals = signals_of(pool, exams, sizes)
-        kept = pool.kept(scorer, signals)
+
+    def row(self, name: str, sizes: tuple[int, ...], scorer: Scorer) -> Row:
+        """What a method keeps for the exams, and for BoolQ."""
+        signals = signals_of(self.pool, self.exams, sizes)
+        kept = self.pool.kept(scorer, signals)
         row = {
             "documents kept": f"`{name}`",
-            "textbook share of words": f"{100 * pool.precision(kept):.1f} %",
-            "perplexity": f"{fitted(pool, kept, vocabulary, held_out):.1f}",
+            "textbook share of words": f"{100 * self.pool.precision(kept):.1f} %",
+            "perplexity": f"{self.perplexity(kept):.1f}",
             "BoolQ passages": "",
-            "ids": digest(pool, kept),
+            "ids": digest_of(self.pool, kept),
         }
         if name == "betr":
-            row["ids"] += (
-                ", again the same" if digest(pool, pool.kept(scorer, signals)) == row["ids"] else ", then others"
-            )
-        if boolq is not None:
+            again = digest_of(self.pool, self.pool.kept(scorer, signals)) == row["ids"]
+            row["ids"] += ", again the same" if again else ", then others"
+        if self.boolq is not None:
             del signals
-            kept = pool.kept(scorer, signals_of(pool, boolq, sizes))
-            row["BoolQ passages"] = f"{100 * pool.recall(kept, gold):.1f} %"
-        rows.append(row)
-        write(chosen.document, rows)
-        print(f"{time.perf_counter() - began:6.0f} s  " + "  ".join(row.values()), flush=True)
+            kept = self.pool.kept(scorer, signals_of(self.pool, self.boolq, sizes))
+            row["BoolQ passages"] = f"{100 * self.pool.recall(kept, self.gold):.1f} %"
+        return row
+
+    def perplexity(self, kept: Kept) -> float:
+        """On held-out texts, of a model trained on the kept documents."""
+        model = WordModel.trained([self.pool.texts[place] for place in np.flatnonzero(kept)], self.vocabulary)
+        return model.perplexity(self.held_out)
 
 
-def fitted(pool: Pool, kept: Kept, vocabulary: Vocabulary, held_out: Sequence[str]) -> float:
-    """Perplexity on held-out texts of a model trained on the kept documents."""
-    model = WordModel.trained([pool.texts[place] for place in np.flatnonzero(kept)], vocabulary)
-    return model.perplexity(held_out)
+def _row(trial: Callable[[], Trial], name: str, sizes: tuple[int, ...], scorer: Scorer) -> Row:
+    return trial().row(name, sizes, scorer)
+
+
+def _listed(make: Callable[[], Row]) -> list[Row]:
+    return [make()]
 
 
 def spread(values: Sequence[float], unit: str) -> str:
@@ -186,7 +225,7 @@ def spread(values: Sequence[float], unit: str) -> str:
     return f"{np.mean(values):.1f} ± {error:.1f} {unit}".rstrip()
 
 
-def write(document: Path, rows: Sequence[dict[str, str]]) -> None:
+def write(document: Path, rows: Sequence[Row]) -> None:
     """Put the rows between their marks in the document, or at its end."""
     text = document.read_text(encoding="utf-8")
     section = f"{BEGIN}\n\n{markdown(rows)}\n\n{END}"

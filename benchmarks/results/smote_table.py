@@ -1,6 +1,7 @@
 """SMOTE with under-sampling beside under-sampling alone, on four tables of the paper and by its protocol.
 
     python -m benchmarks.results.smote_table --data $TAMIS_DATA [--document docs/results.md] [--only pima ...]
+                                             [--kept FOLDER]
 
 Chawla, Bowyer, Hall, Kegelmeyer, JAIR 16, 2002. https://doi.org/10.1613/jair.953
 
@@ -20,6 +21,7 @@ class), and numbers.
 import argparse
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +31,12 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.tree import DecisionTreeClassifier
 
 from benchmarks.results.document import markdown
+from benchmarks.results.kept_rows import Row, digest, rows_of
 from curation.rebalance.smote import SMOTE
 from curation.rebalancer import Rebalanced, TrainingRows
 from flows.seeding import derived_seed
 from storage.index import ExampleIndex
 
-Row = dict[str, str]
 Points = NDArray[np.float64]
 """(P, 2) rates of false and of true positives."""
 Curves = dict[int, NDArray[np.float64]]
@@ -137,28 +139,33 @@ def _rates(features: Points, labels: NDArray[np.generic], held_out: Points, trut
     return np.array([said[truth == 0].mean(), said[truth == 1].mean()])
 
 
-def rows(data: Path, names: Sequence[str] = tuple(PUBLISHED)) -> Iterator[list[Row]]:
-    """The rows of the document's table, a table of the paper at a time."""
+def rows(data: Path, names: Sequence[str] = tuple(PUBLISHED), kept: Path | None = None) -> Iterator[list[Row]]:
+    """The rows of the document's table, a table of the paper at a time; from the folder where they are kept there."""
     for name in names:
-        table = pl.read_parquet(data / f"tab_{name}.parquet")
-        folds, checked = curves(table, name)
-        points = {amount: curve.mean(axis=0) for amount, curve in folds.items()}
-        best = {tuple(point) for point in hull(np.concatenate(list(points.values())))} - {(0.0, 0.0), (1.0, 1.0)}
-        published = PUBLISHED[name]
-        yield [
-            {
-                "table": f"{name}, {(table['target'] == 0).sum():,} / {(table['target'] == 1).sum():,}",
-                "synthetic": f"{amount} %" if amount else "none",
-                "AUC": f"{area(curve):.4f}",
-                "published": f"{published[amount] / 1e4:.4f}",
-                "gain": gain(folds[amount], folds[0]) if amount else "",
-                "published gain": f"{(published[amount] - published[0]) / 100:+.2f}" if amount else "",
-                "hull": f"{area(hull(curve)[1:-1]):.4f}",
-                "on the hull of all": str(len(best & {tuple(point) for point in curve})),
-                "rows checked": f"{checked[amount]:,}" if amount else "",
-            }
-            for amount, curve in points.items()
-        ]
+        path = data / f"tab_{name}.parquet"
+        yield rows_of(kept, f"smote_{name}", digest([path], name), partial(_rows_of_table, path, name))
+
+
+def _rows_of_table(path: Path, name: str) -> list[Row]:
+    table = pl.read_parquet(path)
+    folds, checked = curves(table, name)
+    points = {amount: curve.mean(axis=0) for amount, curve in folds.items()}
+    best = {tuple(point) for point in hull(np.concatenate(list(points.values())))} - {(0.0, 0.0), (1.0, 1.0)}
+    published = PUBLISHED[name]
+    return [
+        {
+            "table": f"{name}, {(table['target'] == 0).sum():,} / {(table['target'] == 1).sum():,}",
+            "synthetic": f"{amount} %" if amount else "none",
+            "AUC": f"{area(curve):.4f}",
+            "published": f"{published[amount] / 1e4:.4f}",
+            "gain": gain(folds[amount], folds[0]) if amount else "",
+            "published gain": f"{(published[amount] - published[0]) / 100:+.2f}" if amount else "",
+            "hull": f"{area(hull(curve)[1:-1]):.4f}",
+            "on the hull of all": str(len(best & {tuple(point) for point in curve})),
+            "rows checked": f"{checked[amount]:,}" if amount else "",
+        }
+        for amount, curve in points.items()
+    ]
 
 
 def gain(curve: NDArray[np.float64], base: NDArray[np.float64]) -> str:
@@ -183,9 +190,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with the tables' Parquet files")
     parser.add_argument("--document", type=Path, help="where the section is written; else it is printed alone")
     parser.add_argument("--only", nargs="+", choices=list(PUBLISHED), default=list(PUBLISHED))
+    parser.add_argument("--kept", type=Path, help="folder with rows that need not be made again")
     chosen = parser.parse_args(arguments)
     found: list[Row] = []
-    for more in rows(chosen.data, chosen.only):
+    for more in rows(chosen.data, chosen.only, chosen.kept):
         found += more
         if chosen.document is not None:
             text = chosen.document.read_text(encoding="utf-8")

@@ -46,7 +46,7 @@ def progress_bars(steps: int) -> Iterator[Show]:
     """Bars on standard error: one for the whole run, one for the step at work.
 
     Args:
-        steps: number of steps that will be told of.
+        steps: number of steps that are to be told of; it grows where a run turns out to need more.
     """
     columns = (
         SpinnerColumn(),
@@ -81,6 +81,8 @@ class _Bars:
     def __init__(self, bars: _NotedBars, steps: int) -> None:
         self.bars = bars
         self.run = bars.add_task("all steps", total=steps, rate="")
+        self.steps = steps
+        self.ended = 0
         self.current: tuple[str, TaskID, float] | None = None
 
     def show(self, step: Step, progress: Progress | None) -> None:
@@ -90,7 +92,9 @@ class _Bars:
             self.current = (step.id, self.bars.add_task(step.title, total=None, rate=""), time.perf_counter())
         if progress is None:
             self._end()
-            self.bars.advance(self.run)
+            self.ended += 1
+            self.steps = max(self.steps, self.ended)
+            self.bars.update(self.run, completed=self.ended, total=self.steps)
             return
         _, bar, started = self.current
         rate = rate_text(progress, time.perf_counter() - started)
@@ -119,10 +123,12 @@ class _Lines:
         if progress is not None:
             self.last = progress
             if progress.unit and now - self.said >= _QUIET_SECONDS:
-                self._say(f"[{self.ended + 1}/{self.steps}] {step.title}: {_reached(progress, now - self.since)}")
+                total = max(self.steps, self.ended + 1)
+                self._say(f"[{self.ended + 1}/{total}] {step.title}: {_reached(progress, now - self.since)}")
             return
         self.ended += 1
-        left = (now - self.started) / self.ended * max(self.steps - self.ended, 0)
+        self.steps = max(self.steps, self.ended)
+        left = (now - self.started) / self.ended * (self.steps - self.ended)
         facts = [f"{now - self.since:.1f} s"]
         if self.last:
             facts += [text for text in (rate_text(self.last, now - self.since), self.last.note) if text]

@@ -152,3 +152,24 @@ def test_a_log_hears_from_a_long_step_how_far_it_is(capsys, monkeypatch):
             show(step, Progress(done=done, total=600, unit="rows"))
     # Said at 30 s, when 300 of 600 rows are done: 10 rows/s, 30 s left; the next would be due at 70 s.
     assert capsys.readouterr().err == ("[1/1] ingest x.csv: 300 of about 600 rows, 10 rows/s, 30 s left in this step\n")
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_run_that_needs_more_steps_than_were_known_counts_them_in(live, capsys, monkeypatch):
+    from flows.report import terminal
+    from flows.step import Step
+    from storage.artifacts import Request
+
+    monkeypatch.setattr(terminal, "MESSAGES", terminal.Console(stderr=True, force_terminal=live, width=100))
+    steps = [
+        Step(title=name, module="train_learner", request=Request(kind="training", settings={"n": name}))
+        for name in "ab"
+    ]
+    with terminal.progress_bars(1) as show:
+        for step in steps:
+            show(step, None)
+        if live:
+            (shown,) = [task for task in show.__self__.bars.tasks if task.description == "all steps"]
+            assert (shown.completed, shown.total) == (2, 2)
+    if not live:
+        assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == ["[1/1]", "[2/2]"]
