@@ -203,12 +203,11 @@ SAME_ATTACK = "attack={epsilon=0.1, step_size=0.025, num_steps=7}"
 TRIED: tuple[Experiment, ...] = (
     Experiment(
         name="fashion_attacked_tried",
-        title="Fashion-MNIST under attack: other settings of DRO-IRAT, one seed",
+        title="Fashion-MNIST under attack: other settings of DRO-IRAT",
         recipe="adversarial.toml",
         source="fashion_mnist",
         overrides=(
             "name=fashion_attacked",
-            "seeds=1",
             *(
                 f'learners.{name}={{method="dro_irat", {settings}, {SAME_ATTACK}}}'
                 for name, settings in DRO_IRAT_TRIED.items()
