@@ -80,14 +80,15 @@ def shortest_way(gradients: Tensor, rises: Tensor, least: Tensor, most: Tensor, 
     # in the length, so that Newton's steps from 0 never go too far, and end once no further feature is stopped.
     pace = torch.ones_like(slopes) if norm == "linf" else slopes
     rates, gains = slopes * pace, torch.where(room < torch.inf, slopes * room, 0.0)
+    still = (slopes == 0) | (room == 0)
     length, num_stopped = torch.zeros_like(rises)[:, None], -1
     while True:
-        stopped = length * pace >= room
+        stopped = still | (length * pace >= room)
         if (now_stopped := int(stopped.sum())) == num_stopped:
             break
         num_stopped = now_stopped
         rate = torch.where(stopped, 0.0, rates).sum(dim=1, keepdim=True)
         missing = rises.abs()[:, None] - torch.where(stopped, gains, 0.0).sum(dim=1, keepdim=True)
         length = length.maximum(torch.where(rate > 0, missing / rate, torch.inf))
-    moves = torch.where((slopes > 0) & (room > 0), torch.minimum(length * pace, room), 0.0)
+    moves = torch.where(still, 0.0, torch.minimum(length * pace, room))
     return (upward * moves).view_as(gradients)

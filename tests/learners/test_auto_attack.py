@@ -181,6 +181,16 @@ def test_fab_moves_a_linear_network_by_no_more_than_the_distance_to_its_boundary
     assert (sizes <= 1.051 * distances).all()
 
 
+def test_a_shortest_way_does_not_depend_on_the_rows_beside_it():
+    # The first row cannot rise by 5; the second stops at 0.1, then at 1.2, and its third feature goes the rest.
+    slopes = torch.tensor([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]])
+    most = torch.tensor([[1.0, 1.0, 1.0], [0.1, 1.2, 10.0]])
+    rises = torch.tensor([5.0, 3.0])
+    for norm in ("linf", "l2"):
+        moves = shortest_way(slopes, rises, torch.zeros(2, 3), most, norm)
+        torch.testing.assert_close(moves, torch.tensor([[1.0, 0.0, 1.0], [0.1, 1.2, 1.7]]))
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from(["linf", "l2"]))
 def test_the_shortest_way_in_a_box_is_that_of_a_slow_solver(seed, norm):
