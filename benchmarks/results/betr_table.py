@@ -116,7 +116,7 @@ def equal_numbers(targets: pl.DataFrame) -> pl.DataFrame:
     return drawn.group_by("benchmark", maintain_order=True).head(least).sort("id")
 
 
-def digest_of(pool: Pool, kept: Kept) -> str:
+def kept_digest(pool: Pool, kept: Kept) -> str:
     """First digits of the SHA-256 hash of the kept ids."""
     ids = "\n".join(sorted(pool.index.ids.filter(pl.Series(kept))))
     return hashlib.sha256(ids.encode()).hexdigest()[:12]
@@ -135,12 +135,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     paths = [chosen.data / "betr_pool.parquet", chosen.data / "betr_benchmarks.parquet"]
     of = digest(paths, f"{chosen.documents} {chosen.without_boolq}")
     trial = cache(lambda: Trial.read(*paths, chosen.documents, with_boolq=not chosen.without_boolq))
-    parts: dict[str, Callable[[], Row]] = {"random": lambda: trial().random_row()}
+    parts: dict[str, Callable[[], list[Row]]] = {"random": lambda: [trial().random_row()]}
     for name, sizes, scorer in METHODS:
-        parts[name] = partial(_row, trial, name, sizes, scorer)
+        parts[name] = partial(_rows, trial, name, sizes, scorer)
     rows: list[Row] = []
     for name, make in parts.items():
-        rows += rows_of(chosen.kept, f"betr_{name}", of, partial(_listed, make))
+        rows += rows_of(chosen.kept, f"betr_{name}", of, make)
         write(chosen.document, rows)
         print(f"{time.perf_counter() - began:6.0f} s  " + "  ".join(rows[-1].values()), flush=True)
 
@@ -151,10 +151,15 @@ class Trial:
 
     pool: Pool
     exams: pl.DataFrame
+    """Training examples of the exams, as many of each; one kind of targets."""
     boolq: pl.DataFrame | None
+    """Training examples of BoolQ, the other kind; None leaves recall out."""
     held_out: list[str]
+    """Test examples of the exams."""
     gold: list[int]
+    """Documents that BoolQ's test questions were written from."""
     vocabulary: Vocabulary
+    """Of the pool and the exams."""
 
     @classmethod
     def read(cls, pool: Path, benchmarks: Path, most: int | None, *, with_boolq: bool) -> "Trial":
@@ -194,10 +199,10 @@ class Trial:
             "textbook share of words": f"{100 * self.pool.precision(kept):.1f} %",
             "perplexity": f"{self.perplexity(kept):.1f}",
             "BoolQ passages": "",
-            "ids": digest_of(self.pool, kept),
+            "ids": kept_digest(self.pool, kept),
         }
         if name == "betr":
-            again = digest_of(self.pool, self.pool.kept(scorer, signals)) == row["ids"]
+            again = kept_digest(self.pool, self.pool.kept(scorer, signals)) == row["ids"]
             row["ids"] += ", again the same" if again else ", then others"
         if self.boolq is not None:
             del signals
@@ -211,12 +216,8 @@ class Trial:
         return model.perplexity(self.held_out)
 
 
-def _row(trial: Callable[[], Trial], name: str, sizes: tuple[int, ...], scorer: Scorer) -> Row:
-    return trial().row(name, sizes, scorer)
-
-
-def _listed(make: Callable[[], Row]) -> list[Row]:
-    return [make()]
+def _rows(trial: Callable[[], Trial], name: str, sizes: tuple[int, ...], scorer: Scorer) -> list[Row]:
+    return [trial().row(name, sizes, scorer)]
 
 
 def spread(values: Sequence[float], unit: str) -> str:
