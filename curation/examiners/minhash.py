@@ -103,7 +103,11 @@ class MinHash(Examiner):
 
     def __call__(self, index: ExampleIndex, columns: Mapping[str, Array]) -> dict[str, Array]:
         """Signatures of 32-bit numbers."""
-        cells = [normalized(cell) for cell in texts(index, columns, self.column)]
-        found: Shingles = shingles(cells, self.unit, self.size)
-        hashes = (found.hashes >> np.uint64(32)).astype(np.uint32)
-        return {"minhash": signatures(hashes, found.offsets, self.num_hashes, self.seed)}
+        cells = texts(index, columns, self.column)
+        signed = np.empty((len(cells), self.num_hashes), dtype=np.uint32)
+        for first in range(0, len(cells), TEXTS_AT_ONCE):
+            block = [normalized(cell) for cell in cells[first : first + TEXTS_AT_ONCE]]
+            found: Shingles = shingles(block, self.unit, self.size)
+            hashes = (found.hashes >> np.uint64(32)).astype(np.uint32)
+            signed[first : first + len(block)] = signatures(hashes, found.offsets, self.num_hashes, self.seed)
+        return {"minhash": signed}
