@@ -181,3 +181,9 @@ def test_data_that_are_not_there_are_told_in_a_sentence(tmp_path, capsys):
             main(["learners", "--data", str(data), "--store", str(tmp_path / "store")])
         assert told in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
+    document = tmp_path / "results.md"
+    document.write_text("# Results\n", encoding="utf-8")
+    given = ["--data", str(tmp_path), "--store", str(tmp_path / "store"), "--document", str(document)]
+    with pytest.raises(SystemExit):
+        main(["curation", *given, "--only", "smote"])
+    assert "tab_pima.parquet" in capsys.readouterr().err

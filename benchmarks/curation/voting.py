@@ -58,7 +58,7 @@ def run(rule: str, rows: int, rankings: int, fraction: float) -> None:
     selection = selector(signals, scores, np.random.default_rng(0))
     seconds = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sys.stdout.write(json.dumps({"seconds": seconds, "kept": int((selection.weights > 0).sum()), "megabytes": peak}))
+    sys.stdout.write(json.dumps({"seconds": seconds, "kept": int(selection.kept.sum()), "megabytes": peak}))
 
 
 def elsewhere(rule: str, chosen: argparse.Namespace) -> dict[str, float]:

@@ -55,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name in wanted:
             say(f"{name}: as {module} does it")
             places = {"--data": chosen.data, "--document": chosen.document, "--kept": folder / "rows"}
-            import_module(module).main([str(word) for pair in places.items() for word in pair])
+            try:
+                import_module(module).main([str(word) for pair in places.items() for word in pair])
+            except FileNotFoundError as error:
+                parser.error(f"--data lacks a file: {error}")
 
 
 def run(store: Store, sections: Sequence[tuple[Section, Sequence[Recipe]]], processes: int, document: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 Row = dict[str, str]
-PACKAGES = ("curation", "storage", "benchmarks/results")
+PACKAGES = ("curation", "flows", "storage", "benchmarks/results")
 """Code that the rows depend on: what changes there makes them anew."""
 
 
