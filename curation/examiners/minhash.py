@@ -46,18 +46,14 @@ def signatures(hashes: Words, offsets: NDArray[np.int64], num_hashes: int, seed:
     """
     factors, terms = affine_maps(num_hashes, seed)
     found = np.full((num_hashes, len(offsets) - 1), np.iinfo(np.uint32).max, dtype=np.uint32)
-    scattered = _scattered(hashes)
-    for first in range(0, len(offsets) - 1, TEXTS_AT_ONCE):
-        begins, ends = offsets[:-1][first : first + TEXTS_AT_ONCE], offsets[1:][first : first + TEXTS_AT_ONCE]
-        filled = np.flatnonzero(ends > begins)
-        if not len(filled):
-            continue
-        block, starts = scattered[begins[0] : ends[-1]], begins[filled] - begins[0]
+    filled = np.flatnonzero(np.diff(offsets))
+    if len(filled):
+        block, starts = _scattered(hashes), offsets[filled]
         values = np.empty_like(block)
         for entry, (factor, term) in enumerate(zip(factors, terms, strict=True)):
             np.multiply(block, factor, out=values)
             np.add(values, term, out=values)
-            found[entry, first + filled] = np.minimum.reduceat(values, starts)
+            found[entry, filled] = np.minimum.reduceat(values, starts)
     return np.ascontiguousarray(found.T)
 
 
