@@ -1,11 +1,13 @@
 """Quotas: how few and how many of each group a selection may hold, and why that may be impossible."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
+from curation.bounds import Bounds, Ints, Unions, nearest
 from storage.values import Signals
 
 
@@ -44,20 +46,6 @@ class Quotas:
             raise ValueError("quotas without a floor or a ceiling have no effect")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Bounds:
-    """Quotas worked out for N examples in G groups."""
-
-    names: tuple[str, ...]
-    """Names of the G groups."""
-    groups: NDArray[np.int64]
-    """(N,) group of each example."""
-    lower: NDArray[np.int64]
-    """(G,) least number of each group."""
-    upper: NDArray[np.int64]
-    """(G,) largest number of each group."""
-
-
 def without_quotas(num_examples: int, budget: int) -> Bounds:
     """Bounds that bind nothing: one group of all examples."""
     return Bounds(
@@ -68,11 +56,11 @@ def without_quotas(num_examples: int, budget: int) -> Bounds:
     )
 
 
-def bounds_for(quotas: Quotas | None, signals: Signals, budget: int) -> Bounds:
+def bounds_for(quotas: Quotas | Sequence[Quotas] | None, signals: Signals, budget: int) -> Bounds:
     """Quotas in whole numbers for these examples.
 
     Args:
-        quotas: None for no bounds.
+        quotas: one set of groups or several, all of which are to be met; None for no bounds.
         signals: must hold what the quotas are over.
         budget: how many examples are to be selected.
 
@@ -80,11 +68,37 @@ def bounds_for(quotas: Quotas | None, signals: Signals, budget: int) -> Bounds:
         Bounds that some selection of that size meets.
 
     Raises:
-        ValueError: a signal is missing, a group named in the quotas does not exist, or no
-            selection meets the bounds; the message names what conflicts and the nearest feasible.
+        ValueError: a signal is missing, a group named in the quotas does not exist, two quotas are over the same
+            signals, or no selection meets the bounds; the message names what conflicts and the nearest feasible.
     """
-    if quotas is None:
+    each = several(quotas)
+    if not each:
         return without_quotas(len(signals), budget)
+    found = [_bounds_of_one(one, signals, budget) for one in each]
+    return found[0] if len(found) == 1 else _together(each, found, budget)
+
+
+def several(quotas: Quotas | Sequence[Quotas] | None) -> tuple[Quotas, ...]:
+    """Quotas as a tuple, each over signals of its own.
+
+    Raises:
+        ValueError: two are over the same signals.
+    """
+    each = () if quotas is None else (quotas,) if isinstance(quotas, Quotas) else tuple(quotas)
+    signals = [frozenset(one.over) for one in each]
+    for place, one in enumerate(each):
+        if signals.index(frozenset(one.over)) < place:
+            raise ValueError(f"quotas over {_over(one)} are given twice; give their bounds in one place")
+    return each
+
+
+def told(quotas: Quotas | Sequence[Quotas] | None) -> str:
+    """What a selection within these quotas is said to be within; empty for none."""
+    each = several(quotas)
+    return " within quotas over " + ", and over ".join(map(_over, each)) if each else ""
+
+
+def _bounds_of_one(quotas: Quotas, signals: Signals, budget: int) -> Bounds:
     names, numbers, groups = _groups(signals, quotas.over)
     sizes = np.bincount(groups, minlength=len(names))
     parts = budget * sizes / max(1, len(signals))
@@ -102,6 +116,45 @@ def bounds_for(quotas: Quotas | None, signals: Signals, budget: int) -> Bounds:
     if problems:
         raise ValueError(f"quotas over {_over(quotas)} cannot be met: {'; '.join(problems)}")
     return Bounds(names=names, groups=groups, lower=lower, upper=np.minimum(upper, sizes))
+
+
+def _together(each: Sequence[Quotas], found: Sequence[Bounds], budget: int) -> Bounds:
+    """Bounds of several quotas as bounds on unions of their crossings."""
+    starts = np.cumsum([0, *(len(one.names) for one in found[:-1])])
+    groups, first = _dense([one.groups for one in found])
+    held = np.stack([one.groups[first] + start for one, start in zip(found, starts, strict=True)])
+    names = tuple(f"{name} ({_over(quotas)})" for quotas, one in zip(each, found, strict=True) for name in one.names)
+    entry = (held.ravel(), np.tile(np.arange(held.shape[1]), len(held)))
+    unions = Unions(
+        names=names,
+        members=csr_array((np.ones(held.size), entry), shape=(len(names), held.shape[1])),
+        lower=np.concatenate([one.lower for one in found]),
+        upper=np.concatenate([one.upper for one in found]),
+    )
+    sizes = np.bincount(groups)
+    free = Bounds(
+        names=tuple(" and ".join(names[union] for union in one) for one in held.T),
+        groups=groups,
+        lower=np.zeros_like(sizes),
+        upper=sizes,
+    )
+    bounds = replace(free, unions=unions)
+    if not bounds.allow(free.lower, budget):
+        over = ", and over ".join(map(_over, each))
+        raise ValueError(f"quotas over {over} cannot be met together by {budget}: {_nearest(free, unions, budget)}")
+    return bounds
+
+
+def _nearest(free: Bounds, unions: Unions, budget: int) -> str:
+    """The least changes that make overlapping bounds feasible, in words."""
+    lower, upper = nearest(free, unions, budget)
+    changes = [
+        f"the {what} of {name} is {old} (nearest feasible: {new})"
+        for what, before, after in (("floor", unions.lower, lower), ("ceiling", unions.upper, upper))
+        for name, old, new in zip(unions.names, before, after, strict=True)
+        if old != new
+    ]
+    return "; ".join(changes)
 
 
 def conflicts(
@@ -136,30 +189,6 @@ def conflicts(
     return found
 
 
-def best_within(order: NDArray[np.int64], bounds: Bounds, budget: int) -> NDArray[np.int64]:
-    """The first examples of an order that the bounds allow: exact where an example's worth is its own.
-
-    Every group first gets its floor; the rest follows the order, up to the ceilings.
-
-    Args:
-        order: (N,) positions, best first.
-        bounds: feasible for the budget.
-        budget: how many to choose.
-
-    Returns:
-        (M,) positions in that order.
-    """
-    groups = bounds.groups[order]
-    by_group = np.argsort(groups, kind="stable")
-    sorted_groups = groups[by_group]
-    place = np.empty(len(order), dtype=np.int64)
-    place[by_group] = np.arange(len(order)) - np.searchsorted(sorted_groups, sorted_groups)
-    chosen = place < bounds.lower[groups]
-    allowed = np.flatnonzero(~chosen & (place < bounds.upper[groups]))
-    chosen[allowed[: budget - int(chosen.sum())]] = True
-    return order[chosen]
-
-
 def _groups(signals: Signals, over: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.int64]]:
     """G names by what values are called, G names by their numbers, and the (N,) group of each example."""
     columns = []
@@ -170,15 +199,21 @@ def _groups(signals: Signals, over: Sequence[str]) -> tuple[tuple[str, ...], tup
                 f"quotas need whole numbers, one an example; signal {name!r} is {column.dtype} {column.shape}"
             )
         columns.append(column)
-    groups = np.zeros(len(signals), dtype=np.int64)
-    for column in columns:
-        values, codes = np.unique(column, return_inverse=True)
-        groups = groups * len(values) + codes
-    _, first, dense = np.unique(groups, return_index=True, return_inverse=True)
+    groups, first = _dense(columns)
     called = [_called(signals.categories.get(name, ())) for name in over]
     names = tuple(",".join(of(int(one[row])) for of, one in zip(called, columns, strict=True)) for row in first)
     numbers = tuple(",".join(str(column[row]) for column in columns) for row in first)
-    return names, numbers, dense.astype(np.int64)
+    return names, numbers, groups
+
+
+def _dense(columns: Sequence[NDArray[np.integer]]) -> tuple[Ints, Ints]:
+    """(N,) number of each row's crossing of the columns, counted from 0 in their order, and a row of each crossing."""
+    crossings = np.zeros(len(columns[0]), dtype=np.int64)
+    for column in columns:
+        values, codes = np.unique(column, return_inverse=True)
+        crossings = crossings * len(values) + codes
+    _, first, dense = np.unique(crossings, return_index=True, return_inverse=True)
+    return dense.astype(np.int64), first.astype(np.int64)
 
 
 def _called(names: Sequence[str]) -> Callable[[int], str]:

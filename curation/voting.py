@@ -9,14 +9,15 @@ Inside this module examples stand in the order of their ids, so that the first o
 ones is the one with the smaller id.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curation.quotas import Bounds, Quotas, best_within, bounds_for
+from curation.bounds import Bounds, best_within
+from curation.quotas import Quotas, bounds_for, told
 from curation.ranks import budget as whole_budget
 from curation.ranks import by_id
 from curation.selector import keep_positions, score_named
@@ -119,30 +120,29 @@ def greedy(points: NDArray[np.int32], weights: Floats, alpha: Floats, bounds: Bo
 
     Returns:
         (M,) places in the order of choice; equal gains go to the larger Borda total, then the
-        smaller id. The value reached is at least 1 - 1/e of the best, with bounds at least 1/2.
+        smaller id. The value reached is at least 1 - 1/e of the best, with bounds that do not overlap at least 1/2.
     """
     ranked = best_first((weights * points).sum(axis=0))
-    race = _Race(points=points[:, ranked], weights=weights, alpha=alpha, bounds=bounds, groups=bounds.groups[ranked])
+    in_order = replace(bounds, groups=bounds.groups[ranked])
+    race = _Race(points=points[:, ranked], weights=weights, alpha=alpha, bounds=in_order, budget=budget)
     chosen: list[int] = []
     while len(chosen) < budget:
-        place = race.leader(budget - len(chosen))
+        place = race.leader()
         if place is None:
             break
         race.choose(place)
         chosen.append(place)
-    filled = race.fill(chosen, budget)
-    return ranked[filled]
+    return ranked[race.fill(chosen)]
 
 
 class _Race:
     """The state of one greedy choice; examples stand in Borda order."""
 
     def __init__(
-        self, *, points: NDArray[np.int32], weights: Floats, alpha: Floats, bounds: Bounds, groups: Ints
+        self, *, points: NDArray[np.int32], weights: Floats, alpha: Floats, bounds: Bounds, budget: int
     ) -> None:
-        self.points, self.weights, self.alpha, self.groups = points, weights, alpha, groups
-        self.lower, self.upper = bounds.lower.copy(), bounds.upper
-        self.names = bounds.names
+        self.points, self.weights, self.alpha = points, weights, alpha
+        self.bounds, self.budget = bounds, budget
         self.best = np.zeros((len(points), len(alpha)))
         self.counts = np.zeros(len(bounds.names), dtype=np.int64)
         self.open = np.ones(points.shape[1], dtype=np.bool_)
@@ -153,41 +153,39 @@ class _Race:
         self.renewed = np.full(blocks, -1)
         self.step = 0
 
-    def leader(self, left: int) -> int | None:
+    def leader(self) -> int | None:
         """The place with the largest positive gain that can still be chosen, or None."""
-        slack = left - int(np.maximum(self.lower - self.counts, 0).sum())
-        self.closed = (self.counts >= self.upper) | ((self.counts >= self.lower) & (slack <= 0))
         while True:
             block = int(self.promises.argmax())
             if self.promises[block] <= 0:
                 return None
-            if self.renewed[block] == self.step:
+            if self.renewed[block] != self.step:
+                self._renew(block)
+                continue
+            group = self.bounds.groups[self.leaders[block]]
+            if self.bounds.allow(self.counts + (np.arange(len(self.counts)) == group), self.budget):
                 return int(self.leaders[block])
-            self._renew(block)
+            # A group that cannot grow now never can: what is chosen only becomes more.
+            self.closed[group] = True
+            self.renewed[:] = -1
 
     def choose(self, place: int) -> None:
         """Add an example to what is chosen."""
         self.open[place] = False
-        self.counts[self.groups[place]] += 1
+        self.counts[self.bounds.groups[place]] += 1
         joined = np.concatenate([self.best, self.points[:, [place]]], axis=1)
         self.best = -np.sort(-joined, axis=1)[:, : len(self.alpha)]
         self.step += 1
 
-    def fill(self, chosen: list[int], budget: int) -> Ints:
+    def fill(self, chosen: list[int]) -> Ints:
         """What is chosen, followed by the first open places in Borda order that the bounds allow."""
-        rest = np.flatnonzero(self.open)
-        remaining = Bounds(
-            names=self.names,
-            groups=self.groups,
-            lower=np.maximum(self.lower - self.counts, 0),
-            upper=self.upper - self.counts,
-        )
-        return np.concatenate([np.array(chosen, dtype=np.int64), best_within(rest, remaining, budget - len(chosen))])
+        rest = best_within(np.flatnonzero(self.open), self.bounds, self.budget, self.counts)
+        return np.concatenate([np.array(chosen, dtype=np.int64), rest])
 
     def _renew(self, block: int) -> None:
         rows = slice(block * BLOCK_ROWS, (block + 1) * BLOCK_ROWS)
         gains = self._gains(self.points[:, rows])
-        gains[~self.open[rows] | self.closed[self.groups[rows]]] = -np.inf
+        gains[~self.open[rows] | self.closed[self.bounds.groups[rows]]] = -np.inf
         first = int(gains.argmax())
         self.promises[block], self.leaders[block] = gains[first], rows.start + first
         self.renewed[block] = self.step
@@ -205,7 +203,7 @@ class _Race:
 
 def elect(
     ballot: Ballot,
-    quotas: Quotas | None,
+    quotas: Quotas | Sequence[Quotas] | None,
     fraction: float,
     signals: Signals,
     scores: Mapping[str, Scores],
@@ -215,7 +213,7 @@ def elect(
 
     Args:
         ballot: which scores vote.
-        quotas: bounds per group, or None.
+        quotas: bounds per group, of one set of groups or several; or None.
         fraction: share of the examples to keep, in (0, 1].
         signals: the index, and what the quotas are over.
         scores: at least those that vote.
@@ -227,12 +225,11 @@ def elect(
     """
     order = by_id(signals.index.ids)
     budget = whole_budget(fraction, len(order))
-    in_order = bounds_for(quotas, signals, budget)
-    bounds = Bounds(names=in_order.names, groups=in_order.groups[order], lower=in_order.lower, upper=in_order.upper)
+    found = bounds_for(quotas, signals, budget)
+    bounds = replace(found, groups=found.groups[order])
     oriented = ballot.oriented(scores, order)
     kept = order[rule(oriented, ballot.weight_column(), bounds, budget)] if budget else order[:0]
     voters = ", ".join(ballot.names)
-    within = f" within quotas over {' and '.join(quotas.over)}" if quotas else ""
-    reasons = np.full(len(order), f"not elected by {voters}{within}", dtype=object)
-    reasons[kept] = f"elected by {voters}{within}"
+    reasons = np.full(len(order), f"not elected by {voters}{told(quotas)}", dtype=object)
+    reasons[kept] = f"elected by {voters}{told(quotas)}"
     return keep_positions(signals.index, kept, reasons)

@@ -304,12 +304,14 @@ def _checked(kind: Any, raw: Any, where: str) -> Any:
 
 
 def _section(hint: Any, value: Any, where: str) -> Any:
-    """A value checked by its type hint, where that holds dataclasses: one, several by name, or a list."""
+    """A value checked by its type hint, where that holds dataclasses: one, several by name, a list, either."""
     if isinstance(hint, type) and is_dataclass(hint):
         return _checked(hint, value, where)
     inner = [one for one in get_args(hint) if one is not type(None)]
-    if get_origin(hint) in (Union, UnionType) and value is not None and len(inner) == 1:
-        return _section(inner[0], value, where)
+    if get_origin(hint) in (Union, UnionType) and value is not None:
+        listed = isinstance(value, list | tuple)
+        fitting = inner if len(inner) == 1 else [one for one in inner if (get_origin(one) is tuple) == listed]
+        return _section(fitting[0], value, where) if len(fitting) == 1 else value
     if get_origin(hint) is Mapping and isinstance(value, Mapping):
         return {name: _section(inner[1], one, f"{where}.{name}") for name, one in value.items()}
     if get_origin(hint) is tuple and isinstance(value, list | tuple) and inner[1:] == [Ellipsis]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.quotas import Bounds, Quotas, best_within
+from curation.bounds import Bounds, best_within
+from curation.quotas import Quotas, several
 from curation.selector import Selector, check_fraction
 from curation.voting import Ballot, best_first, elect, strict_points
 from storage.values import Scores, Selection, Signals
@@ -46,12 +47,13 @@ class Bloc(Selector):
     """Weight of each voter, at least 0, first those of prefer_high, then of prefer_low; None for 1 each."""
     num_approved: int | None = None
     """How many of its first examples each voter approves of, at least 1; None for the budget."""
-    quotas: Quotas | None = None
-    """Floors and ceilings per group; None for none."""
+    quotas: Quotas | tuple[Quotas, ...] | None = None
+    """Floors and ceilings per group; several where groups overlap, all of which are met; None for none."""
 
     def __post_init__(self) -> None:
         check_fraction("fraction", self.fraction)
         self.ballot.check()
+        several(self.quotas)
         if self.num_approved is not None and self.num_approved < 1:
             raise ValueError(f"num_approved must be at least 1, got {self.num_approved}")
 

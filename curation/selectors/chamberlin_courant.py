@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.quotas import Bounds, Quotas
+from curation.bounds import Bounds
+from curation.quotas import Quotas, several
 from curation.selector import Selector, check_fraction
 from curation.voting import Ballot, elect, greedy, strict_points
 from storage.values import Scores, Selection, Signals
@@ -28,7 +29,7 @@ def best_representatives(
 class ChamberlinCourant(Selector):
     """Keep a union of specialists: a voter is as content as with its one best example.
 
-    The choice is greedy: at least 1 - 1/e of the best value, at least 1/2 within quotas. Once
+    The choice is greedy: at least 1 - 1/e of the best value, at least 1/2 within quotas that do not overlap. Once
     every voter has its first, the rest of the budget goes by Borda total, so this rule is for many
     voters, or together with quotas.
     """
@@ -41,12 +42,13 @@ class ChamberlinCourant(Selector):
     """Share of all examples to keep, in (0, 1]; the budget is fraction * N rounded, halves up."""
     weights: tuple[float, ...] | None = None
     """Weight of each voter, at least 0, first those of prefer_high, then of prefer_low; None for 1 each."""
-    quotas: Quotas | None = None
-    """Floors and ceilings per group; None for none."""
+    quotas: Quotas | tuple[Quotas, ...] | None = None
+    """Floors and ceilings per group; several where groups overlap, all of which are met; None for none."""
 
     def __post_init__(self) -> None:
         check_fraction("fraction", self.fraction)
         self.ballot.check()
+        several(self.quotas)
 
     @property
     def ballot(self) -> Ballot:

@@ -12,7 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.quotas import Bounds, Quotas
+from curation.bounds import Bounds
+from curation.quotas import Quotas, several
 from curation.selector import Selector, check_fraction
 from curation.voting import Ballot, elect, greedy, strict_points
 from storage.values import Scores, Selection, Signals
@@ -23,7 +24,7 @@ class OWA(Selector):
     """Keep what voters like, their best chosen example counting most, the second less, and so on.
 
     Weights 1 alone is Chamberlin-Courant; as many ones as the budget is Borda. The choice is
-    greedy: at least 1 - 1/e of the best value, at least 1/2 within quotas. Once no gain is left,
+    greedy: at least 1 - 1/e of the best value, at least 1/2 within quotas that do not overlap. Once no gain is left,
     the rest of the budget goes by Borda total.
     """
 
@@ -38,12 +39,13 @@ class OWA(Selector):
     alpha: tuple[float, ...] = (1.0, 1 / 2, 1 / 3, 1 / 4, 1 / 5)
     """Weight of a voter's best, second best ... chosen example: non-increasing, at least 0, the first
     above 0; harmonic by default, further ones count 0."""
-    quotas: Quotas | None = None
-    """Floors and ceilings per group; None for none."""
+    quotas: Quotas | tuple[Quotas, ...] | None = None
+    """Floors and ceilings per group; several where groups overlap, all of which are met; None for none."""
 
     def __post_init__(self) -> None:
         check_fraction("fraction", self.fraction)
         self.ballot.check()
+        several(self.quotas)
         falling = all(0 <= low <= high < np.inf for high, low in pairwise(self.alpha))
         if not self.alpha or not falling or not 0 < self.alpha[0] < np.inf:
             raise ValueError(f"alpha must be non-increasing, at least 0 and the first above 0, got {self.alpha}")

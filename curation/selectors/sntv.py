@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.quotas import Bounds, Quotas, best_within
+from curation.bounds import Bounds, best_within
+from curation.quotas import Quotas, several
 from curation.selector import Selector, check_fraction
 from curation.voting import Ballot, best_first, elect, strict_points
 from storage.values import Scores, Selection, Signals
@@ -55,12 +56,13 @@ class SNTV(Selector):
     """Share of all examples to keep, in (0, 1]; the budget is fraction * N rounded, halves up."""
     weights: tuple[float, ...] | None = None
     """Weight of each voter, at least 0, first those of prefer_high, then of prefer_low; None for 1 each."""
-    quotas: Quotas | None = None
-    """Floors and ceilings per group; None for none."""
+    quotas: Quotas | tuple[Quotas, ...] | None = None
+    """Floors and ceilings per group; several where groups overlap, all of which are met; None for none."""
 
     def __post_init__(self) -> None:
         check_fraction("fraction", self.fraction)
         self.ballot.check()
+        several(self.quotas)
 
     @property
     def ballot(self) -> Ballot:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curation.quotas import Bounds, Quotas, best_within, bounds_for, conflicts
+from curation.bounds import Bounds, best_within
+from curation.quotas import Quotas, bounds_for, conflicts
 from storage.index import ExampleIndex
 from storage.values import Signals
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curation import voting
-from curation.quotas import Bounds, Quotas, without_quotas
+from curation.bounds import Bounds
+from curation.quotas import Quotas, bounds_for, without_quotas
 from curation.selectors.bloc import Bloc, approvals
 from curation.selectors.borda import Borda, borda_totals
 from curation.selectors.chamberlin_courant import ChamberlinCourant
@@ -273,3 +274,59 @@ def test_a_recipe_section_with_quotas_becomes_a_selector_and_its_settings_come_b
     described, revision = resolve.described("selector", section, "selection")
     assert resolve.method("selector", described, "selection") == selector
     assert revision == 1
+
+
+OVERLAPPING = (
+    Quotas(over=("label",), floors={"2": 3}, ceilings={"0": 1}),
+    Quotas(over=("group",), floors={"1": 3}),
+)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_quotas_over_groups_that_overlap_are_all_met(rule):
+    values = np.random.default_rng(3).permuted(np.tile(np.arange(12.0), (4, 1)), axis=1)
+    # The third of each label would be chosen last.
+    values[:, 2::3] -= 12
+    chosen = sorted(elected(rule, values, 5, quotas=OVERLAPPING))
+    labels, groups = np.array(chosen) % 3, np.array(chosen) // 2 % 2
+    assert len(chosen) == 5
+    assert (labels == 2).sum() == 3
+    assert (labels == 0).sum() <= 1
+    assert (groups == 1).sum() >= 3
+    reasons = vote(rule, values, 5, quotas=OVERLAPPING).reasons
+    assert reasons[chosen[0]] == "elected by s0, s1, s2, s3 within quotas over label, and over group"
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
+def test_greedy_within_overlapping_bounds_takes_what_can_be_completed(seed, budget):
+    rng = np.random.default_rng(seed)
+    points = strict_points(rng.normal(size=(3, 8)))
+    labels, groups = rng.integers(2, size=8), rng.integers(3, size=8)
+    drawn = rng.permutation(8)[:budget]
+    quotas = [
+        Quotas(over=(name,), floors={str(one): int((column[drawn] == one).sum()) for one in set(column.tolist())})
+        for name, column in (("label", labels), ("group", groups))
+    ]
+    index = ExampleIndex(f"world:{number}" for number in range(8))
+    bounds = bounds_for(quotas, Signals(index=index, arrays={"label": labels, "group": groups}), budget)
+    feasible = [
+        set(rows)
+        for rows in combinations(range(8), budget)
+        if sorted(labels[list(rows)]) == sorted(labels[drawn]) and sorted(groups[list(rows)]) == sorted(groups[drawn])
+    ]
+    alpha, borda = [1.0, 0.5], points.sum(axis=0)
+    expected: list[int] = []
+    for _ in range(budget):
+        before = worth(points, tuple(expected), alpha)
+        ranked = [
+            (before - worth(points, (*expected, place), alpha), -borda[place], place)
+            for place in set(range(8)) - set(expected)
+            if any({*expected, place} <= rows for rows in feasible)
+        ]
+        if min(ranked)[0] == 0:
+            break
+        expected.append(min(ranked)[2])
+    found = greedy(points, np.ones((3, 1)), np.array(alpha), bounds, budget).tolist()
+    assert found[: len(expected)] == expected
+    assert set(found) in feasible

@@ -34,6 +34,16 @@ def test_every_method_that_is_listed_resolves():
             {"method": "borda", "fraction": 0.5, "prefer_high": ["x"], "quotas": {"over": ["label"], "cieling": 1.2}},
             r"unknown key 'cieling' in s\.quotas; did you mean 'ceiling'",
         ),
+        (
+            "selector",
+            {
+                "method": "borda",
+                "fraction": 0.5,
+                "prefer_high": ["x"],
+                "quotas": [{"over": ["label"], "floor": 0.5}, {"over": ["group"], "cieling": 1.2}],
+            },
+            r"unknown key 'cieling' in s\.quotas\[1\]; did you mean 'ceiling'",
+        ),
         ("selector", {"method": "random"}, r"s: Object missing required field 'fraction'"),
         ("scorer", {"method": "../el2n"}, r"there is no scorer '\.\./el2n'"),
     ],

@@ -153,6 +153,19 @@ def test_quotas_take_names_of_classes_and_groups(store, place):
         run_step(store, step, None, show_nothing)
 
 
+def test_quotas_of_classes_and_of_groups_stand_beside_each_other(store, place):
+    quotas = [{"over": ["label"], "floors": {"dog": 4}}, {"over": ["group"], "floors": {"farm": 4}}]
+    rule = {"method": "borda", "prefer_low": ["doubt"], "fraction": 0.5, "quotas": quotas}
+    names = kept(chosen(store, place, rule))
+    # Dogs are r05 to r10, farms the even ones.
+    assert len(names) == 6
+    assert sum("r05" <= name <= "r10" for name in names) >= 4
+    assert sum(int(name[1:]) % 2 == 0 for name in names) >= 4
+    quotas[0] = {"over": ["label"], "floors": {"dog": 6}}
+    with pytest.raises(ValueError, match=r"cannot be met together by 6: the floor of \w+ \(\w+\) is \d \(nearest"):
+        run_step(store, select_step(store, place, rule), None, show_nothing)
+
+
 def test_a_schedule_reaches_the_subset(store, place):
     selection = chosen(store, place, {"method": "rs2", "fraction": 0.25, "where": "language = 'en'"})
     assert (selection.schedule.rule, selection.schedule.fraction) == ("dealt", 0.25)
@@ -210,7 +223,7 @@ def test_the_command_line_counts_without_a_run(place, store, tmp_path, capsys):
 def test_the_sections_of_the_docs_are_recipes():
     page = (Path(__file__).parents[2] / "docs" / "selection.md").read_text(encoding="utf-8")
     sections = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)]
-    assert len(sections) == 4
+    assert len(sections) == 5
     for section in sections:
         config = build(SelectionConfig, section["selection"], "selection")
         resolve.method("selector", {"method": config.method, **config.settings}, "selection")
