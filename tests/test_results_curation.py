@@ -13,6 +13,7 @@ from benchmarks.results.__main__ import main, run
 from benchmarks.results.auroc_draws import _area, auroc_difference
 from benchmarks.results.curation_experiments import CURATION, DEVELOPMENT, DIGITS_COLUMNS
 from benchmarks.results.noise_found import CANDIDATES, FoundSet, f1_at, f1_of, highest, titled
+from benchmarks.results.noise_second_round import Standing, passing
 from benchmarks.results.noise_summary import DefaultChoice
 from benchmarks.results.planned import planned
 from benchmarks.results.pruning import POLICIES, PruningExperiment, chosen_policy, settings_of
@@ -71,6 +72,19 @@ def test_f1_counts_ties_at_the_cut_by_their_expectation():
 def test_the_default_is_the_candidate_of_highest_mean_and_the_first_of_equal_ones():
     assert highest({("a",): [0.9, 0.7], ("b",): [0.8, 0.9], ("a", "b"): [0.9, 0.8]}) == ("b",)
     assert titled(("a", "b", "c")) == "mean rank of `a`, `b` and `c`"
+
+
+def test_the_second_choice_passes_on_every_opened_set_and_is_best_among_those_that_do():
+    def standing(mean: float, *less: float) -> Standing:
+        return Standing(aurocs=(mean,) * len(less), less=less)
+
+    best_but_once_far_below = standing(0.99, 0.2, 0.2, -0.0101)
+    above_on_one_of_three = standing(0.98, 0.2, 0.0, -0.01)
+    passes, passes_too = standing(0.9, 0.1, 0.1, -0.01), standing(0.95, 0.001, 0.001, -0.01)
+    names = (("a",), ("b",), ("c",), ("d",))
+    every = (best_but_once_far_below, above_on_one_of_three, passes, passes_too)
+    assert passing(dict(zip(names, every, strict=True))) == ("d",)
+    assert passing(dict(zip(names[:2], every, strict=False))) is None
 
 
 def test_a_policy_is_chosen_where_it_is_surely_better_than_random_on_validation_else_none():

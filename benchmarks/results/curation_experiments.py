@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from benchmarks.results.experiments import LIKE_CLASSES
 from benchmarks.results.noise_found import NoiseExperiment
+from benchmarks.results.noise_second_round import FreshSets, SecondChoice
 from benchmarks.results.noise_summary import BesideCleanlab, DefaultChoice
 from benchmarks.results.pruning import PruningExperiment
 from benchmarks.results.sections import Section
@@ -17,6 +18,9 @@ LETTER_COLUMNS = (
     'columns={features=["x_box", "y_box", "width", "high", "onpix", "x_bar", "y_bar", "x2bar", "y2bar", "xybar", '
     '"x2ybr", "xy2br", "x_ege", "xegvy", "y_ege", "yegvx"], label="label", key="id"}'
 )
+
+SATIMAGE_COLUMNS = f'columns={{features={[f"x_{place}" for place in range(1, 37)]}, label="label", key="id"}}'
+SPAM_COLUMNS = f'columns={{features={[f"x_{place}" for place in range(1, 58)]}, label="label", key="id"}}'
 
 CIFAR10N_COLUMNS = (
     'columns={features=["image"], label="label", clean_label="clean_label", key="id", split="split", '
@@ -36,6 +40,9 @@ HASHED_WORDS = (
     "training.weight_decay=0.01",
 )
 """What text is to a model: counts of words in hashed buckets, one hidden layer."""
+
+TABLE = 'model={method="mlp", widths=[256, 128]}'
+"""The net for columns of numbers."""
 
 DEVELOPMENT: tuple[NoiseExperiment, ...] = (
     NoiseExperiment(
@@ -95,12 +102,58 @@ NOISE: tuple[NoiseExperiment, ...] = tuple(
                 LETTER_COLUMNS,
                 ALL_TRAINING,
                 'noise={method="symmetric", rate=0.2}',
-                'model={method="mlp", widths=[256, 128]}',
+                TABLE,
             ),
         ),
     )
 )
 """In the order in which they run."""
+
+FRESH: tuple[NoiseExperiment, ...] = (
+    NoiseExperiment(
+        name="fresh_cifar10n",
+        title="CIFAR-10N, first person",
+        source="cifar10n_first",
+        overrides=("limit=10000", CIFAR10N_COLUMNS, 'training.augment=["flip"]'),
+    ),
+    NoiseExperiment(
+        name="fresh_ag_news",
+        title="AG News, 30 % of business and science exchanged",
+        source="ag_news",
+        overrides=(
+            'columns={features=["text"], text=["text"], label="label", key="id", split="split"}',
+            'noise={method="asymmetric", rate=0.3, pairs=[[2,3],[3,2]]}',
+            *HASHED_WORDS,
+            "training.batch_size=64",
+        ),
+    ),
+    NoiseExperiment(
+        name="fresh_imdb",
+        title="IMDB, 20 % symmetric",
+        source="imdb",
+        overrides=(
+            "limit=10000",
+            'columns={features=["text"], text=["text"], label="label", key="id"}',
+            ALL_TRAINING,
+            'noise={method="symmetric", rate=0.2}',
+            *HASHED_WORDS,
+            "training.batch_size=64",
+        ),
+    ),
+    NoiseExperiment(
+        name="fresh_satimage",
+        title="Satimage, 20 % symmetric",
+        source="satimage",
+        overrides=(SATIMAGE_COLUMNS, ALL_TRAINING, 'noise={method="symmetric", rate=0.2}', TABLE),
+    ),
+    NoiseExperiment(
+        name="fresh_spam",
+        title="Spam, 20 % symmetric",
+        source="spam",
+        overrides=(SPAM_COLUMNS, ALL_TRAINING, 'noise={method="symmetric", rate=0.2}', TABLE),
+    ),
+)
+"""Sets with noise that no choice has seen."""
 
 PRUNING: tuple[PruningExperiment, ...] = (
     PruningExperiment(
@@ -126,5 +179,7 @@ CURATION: tuple[Section, ...] = (
     DefaultChoice(name="found_default", title="Which score is the default", sets=DEVELOPMENT),
     *NOISE,
     BesideCleanlab(name="found_beside_cleanlab", title="The default beside cleanlab", sets=NOISE),
+    SecondChoice(name="found_second_round", title="A second choice, on all of these sets", sets=NOISE),
+    FreshSets(name="found_fresh", title="Sets that no choice has seen", sets=FRESH, opened=NOISE, first=("elr_noise",)),
     *PRUNING,
 )

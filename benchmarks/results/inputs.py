@@ -38,8 +38,17 @@ def fashion_mnist(data: Path) -> pl.DataFrame:
 
 def cifar10n(data: Path) -> pl.DataFrame:
     """CIFAR-10 images with CIFAR-10N's worst labels as given; test labels are the clean ones."""
+    return _cifar10n(data, "worse_label")
+
+
+def cifar10n_first(data: Path) -> pl.DataFrame:
+    """The same with the labels of the first of three people."""
+    return _cifar10n(data, "random_label1")
+
+
+def _cifar10n(data: Path, given: str) -> pl.DataFrame:
     train = with_validation(pl.read_parquet(data / "cifar10_train.parquet"))
-    people = pl.read_parquet(data / "cifar10n_labels.parquet").select("id", "clean_label", label="worse_label")
+    people = pl.read_parquet(data / "cifar10n_labels.parquet").select("id", "clean_label", label=given)
     train = train.drop("label").join(people, on="id", how="inner", validate="1:1")
     test = pl.read_parquet(data / "cifar10_test.parquet").with_columns(clean_label=pl.col("label"))
     return pl.concat([train.select(test.columns), test], how="vertical_relaxed")
@@ -68,6 +77,26 @@ def letter(data: Path) -> pl.DataFrame:
     return pl.read_parquet(data / "tab_letter.parquet").drop("target")
 
 
+def imdb(data: Path) -> pl.DataFrame:
+    """`id`, `text`, `label`; splits are drawn."""
+    return pl.read_parquet(data / "imdb_train.parquet", columns=["id", "text", "label"])
+
+
+def satimage(data: Path) -> pl.DataFrame:
+    """`id`, `x_1` to `x_36`, `label` (6 soils); splits are drawn."""
+    return _numbered(pl.read_parquet(data / "tab_satimage.parquet"))
+
+
+def spam(data: Path) -> pl.DataFrame:
+    """`id`, `x_1` to `x_57`, `label` (two kinds); splits are drawn."""
+    return _numbered(pl.read_parquet(data / "tab_spam.parquet"))
+
+
+def _numbered(rows: pl.DataFrame) -> pl.DataFrame:
+    features = [name for name in rows.columns if name not in ("id", "label", "target")]
+    return rows.drop("target").rename({name: f"x_{place}" for place, name in enumerate(features, 1)})
+
+
 def with_validation(train: pl.DataFrame) -> pl.DataFrame:
     """Rows of a training file in the order of `id`, the last of them as the validation split."""
     rows = train.sort("id")
@@ -83,5 +112,9 @@ MAKERS: dict[str, Callable[[Path], pl.DataFrame]] = {
     "noisy_ag_news": noisy_ag_news,
     "noisy_yoruba": noisy_yoruba,
     "letter": letter,
+    "cifar10n_first": cifar10n_first,
+    "imdb": imdb,
+    "satimage": satimage,
+    "spam": spam,
 }
 """Data sets of the experiments by the name of their file."""

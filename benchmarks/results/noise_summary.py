@@ -23,7 +23,7 @@ from storage.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Summary:
+class Summary:
     """A table over several sets."""
 
     name: str
@@ -45,7 +45,7 @@ class _Summary:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DefaultChoice(_Summary):
+class DefaultChoice(Summary):
     """A row a candidate: its AUROC on the sets on which the default is chosen."""
 
     def recipes(self, data: Path, folder: Path) -> list[Recipe]:
@@ -68,7 +68,7 @@ class DefaultChoice(_Summary):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BesideCleanlab(_Summary):
+class BesideCleanlab(Summary):
     """A row a set: the default, cleanlab's default and the difference."""
 
     def recipes(self, data: Path, folder: Path) -> list[Recipe]:
