@@ -1,9 +1,10 @@
 """Voting over several rankings within quotas, by every rule.
 
-    python benchmarks/curation/voting.py [--rows 1000000] [--rankings 6] [--fraction 0.3] [--rounds 5]
+    python benchmarks/curation/voting.py [--rows 1000000] [--rankings 6] [--fraction 0.3] [--rounds 5] [--overlapping]
 
 Half of the rankings follow one hidden quality and the others another, so that the rules differ. Quotas are floors and
-ceilings over the crossings of 10 classes and 4 groups of unlike size. Each run is a process of its own; making the
+ceilings over the crossings of 10 classes and 4 groups of unlike size; with `--overlapping` they are over the classes
+and over the groups, both to be met, and the smallest group is ranked low. Each run is a process of its own; making the
 scores and importing are not timed, peak memory is that of the whole process.
 """
 
@@ -38,22 +39,25 @@ RULES: Mapping[str, Callable[..., Selector]] = {
     "owa": OWA,
 }
 QUOTAS = Quotas(over=("label", "group"), floor=0.8, ceiling=1.5)
+OVERLAPPING = (Quotas(over=("label",), floor=0.95, ceiling=1.05), Quotas(over=("group",), floor=0.9))
 GROUP_SHARES = (0.6, 0.25, 0.1, 0.05)
 
 
-def run(rule: str, rows: int, rankings: int, fraction: float) -> None:
+def run(rule: str, rows: int, rankings: int, fraction: float, *, overlapping: bool) -> None:
     """One run in this process, told as a line of JSON."""
     rng = np.random.default_rng(0)
     index = ExampleIndex(f"bench:{row:09}" for row in range(rows))
     quality = rng.normal(size=(2, rows))
+    arrays = {"label": rng.integers(0, 10, rows), "group": rng.choice(len(GROUP_SHARES), rows, p=GROUP_SHARES)}
+    if overlapping:
+        quality -= arrays["group"] == len(GROUP_SHARES) - 1
     names = [f"score_{number}" for number in range(rankings)]
     scores = {
         name: Scores(index=index, values=quality[number % 2] + rng.normal(size=rows), high_means="hard")
         for number, name in enumerate(names)
     }
-    arrays = {"label": rng.integers(0, 10, rows), "group": rng.choice(len(GROUP_SHARES), rows, p=GROUP_SHARES)}
     signals = Signals(index=index, arrays=arrays)
-    selector = RULES[rule](prefer_high=tuple(names), fraction=fraction, quotas=QUOTAS)
+    selector = RULES[rule](prefer_high=tuple(names), fraction=fraction, quotas=OVERLAPPING if overlapping else QUOTAS)
     began = time.perf_counter()
     selection = selector(signals, scores, np.random.default_rng(0))
     seconds = time.perf_counter() - began
@@ -66,6 +70,7 @@ def elsewhere(rule: str, chosen: argparse.Namespace) -> dict[str, float]:
     command = [sys.executable, __file__, "--run", rule]
     for name in ("rows", "rankings", "fraction"):
         command += [f"--{name}", str(getattr(chosen, name))]
+    command += ["--overlapping"] if chosen.overlapping else []
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     told: dict[str, float] = json.loads(
         subprocess.run(command, check=True, capture_output=True, env=environment).stdout
@@ -80,10 +85,11 @@ def main() -> None:
     parser.add_argument("--rankings", type=int, default=6)
     parser.add_argument("--fraction", type=float, default=0.3)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--overlapping", action="store_true", help="quotas over classes and over groups")
     parser.add_argument("--run", choices=list(RULES), help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.run:
-        run(chosen.run, chosen.rows, chosen.rankings, chosen.fraction)
+        run(chosen.run, chosen.rows, chosen.rankings, chosen.fraction, overlapping=chosen.overlapping)
         return
     print(f"{chosen.rows:,} rows, {chosen.rankings} rankings, {chosen.rounds} rounds, {os.cpu_count()} cores")
     told: dict[str, list[dict[str, float]]] = {rule: [] for rule in RULES}

@@ -18,7 +18,7 @@ from benchmarks.results.experiments import RECIPES, located
 from benchmarks.results.planned import planned
 from benchmarks.results.tables import Row, interval
 from curation.agreement import auroc, average_precision, precision_at
-from curation.confident_joint import estimated_joint
+from curation.confident_joint import estimated_joint, self_confidence
 from curation.voting import average_points
 from flows.compare_subsets import wrong_labels
 from flows.config import Recipe, load_recipe
@@ -149,13 +149,20 @@ class FoundSet:
         return {name: self.store.scores(one) for name, one in self.scores.items()}
 
     @cached_property
-    def out_of_fold(self) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
-        """(N, K) out-of-fold probabilities, mean over seeds, and (N,) given labels; None until all folds have ended."""
+    def of_seeds(self) -> tuple[NDArray[np.floating], NDArray[np.int64]] | None:
+        """(S, N, K) out-of-fold probabilities and (N,) given labels; None until all folds have ended."""
         if OUT_OF_FOLD not in self.scores:
             return None
         signals = read_signals(self.store, self.store.record(self.scores[OUT_OF_FOLD]).request, ("oof_probs", "label"))
-        probs = signals.at_epoch("oof_probs", None).mean(axis=0, dtype=np.float64)
-        return probs, signals["label"]
+        return signals.at_epoch("oof_probs", None), signals["label"]
+
+    @cached_property
+    def out_of_fold(self) -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
+        """(N, K) out-of-fold probabilities, mean over seeds, and (N,) given labels; None until all folds have ended."""
+        if self.of_seeds is None:
+            return None
+        probs, labels = self.of_seeds
+        return probs.mean(axis=0, dtype=np.float64), labels
 
     @cached_property
     def estimated(self) -> int | None:
@@ -177,6 +184,16 @@ class FoundSet:
         points = average_points(np.stack([self.loaded[name].suspicion for name in names]))
         behind = frozenset[str]().union(*(self.trainings(name) for name in names))
         return Finding(title=titled(names), suspicion=points.mean(axis=0), flagged=None, trainings=behind)
+
+    def combined_by_one(self, names: Names) -> NDArray[np.float64] | None:
+        """(N,) suspicion of a combination that has the folds of the first seed alone; None until there are such."""
+        if self.of_seeds is None or OUT_OF_FOLD not in names or not set(names) <= set(self.scores):
+            return None
+        probs, labels = self.of_seeds
+        others = [self.loaded[name].suspicion for name in names if name != OUT_OF_FOLD]
+        doubt = -self_confidence(probs[0].astype(np.float64), labels)
+        means: NDArray[np.float64] = average_points(np.stack([*others, doubt])).mean(axis=0)
+        return means
 
     def singles(self) -> Iterator[Finding]:
         """Every score by itself."""

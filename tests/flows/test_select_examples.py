@@ -223,7 +223,7 @@ def test_the_command_line_counts_without_a_run(place, store, tmp_path, capsys):
 def test_the_sections_of_the_docs_are_recipes():
     page = (Path(__file__).parents[2] / "docs" / "selection.md").read_text(encoding="utf-8")
     sections = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)]
-    assert len(sections) == 5
+    assert len(sections) == 6
     for section in sections:
         config = build(SelectionConfig, section["selection"], "selection")
         resolve.method("selector", {"method": config.method, **config.settings}, "selection")
