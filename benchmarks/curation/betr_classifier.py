@@ -14,6 +14,7 @@ which holds the texts.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import resource
@@ -154,7 +155,7 @@ def spread(values: Sequence[float]) -> str:
 def main() -> None:
     """Both sides in turn."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="folder with both files; without it nothing is measured")
     parser.add_argument("--documents", type=int)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--run", choices=(LABELS, *SIDES), help=argparse.SUPPRESS)
@@ -166,11 +167,17 @@ def main() -> None:
     if chosen.run:
         run(chosen.run, chosen.data, chosen.documents, chosen.labels)
         return
+    if chosen.data is None:
+        print("nothing to measure: name the folder of the pool by --data")
+        return
+    sides = [side for side in SIDES if side == "tamis" or importlib.util.find_spec("fasttext")]
+    if len(sides) == 1:
+        print("fastText is left out: pip install fasttext-community==0.11.9")
     with tempfile.TemporaryDirectory() as folder:
         labels = Path(folder) / "labels.npz"
         found = elsewhere(LABELS, chosen, labels)
         print(f"{found['documents']:,} documents, {found['first']:,} to be recognised, {os.cpu_count()} cores")
-        told: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+        told: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
         for _ in range(chosen.pairs):
             for side, runs in told.items():
                 runs.append(elsewhere(side, chosen, labels))
