@@ -4,13 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.rebalancer import Rebalanced, TrainingRows
+from storage.errors import MissingPackageError
 
 
 def without_contradicted(rows: TrainingRows, made: Rebalanced, num_neighbors: int) -> Rebalanced:
     """What is left when each row goes that has another class among its nearest (edited nearest neighbours).
 
     Raises:
-        ImportError: imbalanced-learn is not installed.
+        MissingPackageError: imbalanced-learn is not installed.
     """
     try:
         from imblearn.under_sampling import EditedNearestNeighbours
@@ -25,7 +26,7 @@ def without_links(rows: TrainingRows, made: Rebalanced) -> Rebalanced:
     """What is left when both rows go of each pair of different classes that are each other's nearest (Tomek links).
 
     Raises:
-        ImportError: imbalanced-learn is not installed.
+        MissingPackageError: imbalanced-learn is not installed.
     """
     try:
         from imblearn.under_sampling import TomekLinks
@@ -36,8 +37,8 @@ def without_links(rows: TrainingRows, made: Rebalanced) -> Rebalanced:
     return _left(rows, made, rule.sample_indices_)
 
 
-def _not_installed(method: str) -> ImportError:
-    return ImportError(f"{method} needs imbalanced-learn: pip install 'tamis[rebalance]'")
+def _not_installed(method: str) -> MissingPackageError:
+    return MissingPackageError(f"{method} needs imbalanced-learn: pip install 'tamis[rebalance]'")
 
 
 def _together(rows: TrainingRows, made: Rebalanced) -> tuple[NDArray[np.floating], NDArray[np.int64]]:

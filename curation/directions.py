@@ -80,7 +80,7 @@ def joined_by_graph(units: Points, threshold: float, num_neighbors: int) -> Rows
 
     Raises:
         ValueError: the search finds fewer for a row.
-        ImportError: usearch is not installed.
+        MissingPackageError: usearch is not installed.
     """
     from curation.neighbor_graph import approximate_neighbors
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.neighbors import Neighbors, Rows, check_enough, joined, nobody, squared_distances
+from storage.errors import MissingPackageError
 
 SEARCHED_PER_NEIGHBOR = 4
 """Candidates asked for, times the neighbours wanted: those beyond them make up for what single precision misorders."""
@@ -33,7 +34,7 @@ def approximate_neighbors(points: NDArray[np.floating], num_neighbors: int, rank
 
     Raises:
         ValueError: there are not more than k points, or the graph leaves a point with fewer neighbours.
-        ImportError: usearch is not installed.
+        MissingPackageError: usearch is not installed.
     """
     check_enough(len(points), num_neighbors)
     single = np.ascontiguousarray(points, dtype=np.float32)
@@ -61,7 +62,7 @@ def _empty_graph(num_dimensions: int) -> Any:
     try:
         from usearch.index import Index
     except ImportError as missing:
-        raise ImportError("search = 'approximate' needs usearch: pip install 'tamis[neighbors]'") from missing
+        raise MissingPackageError("search = 'approximate' needs usearch: pip install 'tamis[neighbors]'") from missing
     return Index(ndim=num_dimensions, metric="l2sq", dtype="f32")
 
 

@@ -29,6 +29,8 @@ class Scorer(ABC):
     """Which way round the score runs."""
     per_example: ClassVar[bool]
     """Whether no example's score depends on another example's signals."""
+    all_targets: ClassVar[bool] = False
+    """Whether targets outside the training split of their data set, which are never read, are refused."""
     revision: ClassVar[int] = 1
     """Raised whenever the method's numbers change: stored scores of older revisions are not reused."""
 

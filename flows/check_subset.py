@@ -28,6 +28,7 @@ from curation.scorers.exact_duplicates import first_with_same
 from curation.scorers.near_duplicates import NearDuplicates
 from flows.checked_rows import TEXT, CheckedRows, checked_rows
 from flows.seeding import derived_seed
+from flows.signal_sources import read_signals
 from flows.step import Progress, Show, Step, run_step, show_nothing
 from storage.artifacts import Request
 from storage.dataset import Dataset
@@ -36,7 +37,7 @@ from storage.schemas import SPLITS
 from storage.store import Store
 from storage.values import SyntheticRows
 
-REVISION = 1
+REVISION = 2
 """Raised whenever a check's numbers change."""
 NAMED_PAIRS = 100
 """Leaking pairs that are named, the most alike first; the others are counted."""
@@ -123,11 +124,17 @@ def _checked(store: Store, request: Request) -> _Checked:
 
 
 def _recorded_embedding(store: Store, request: Request, training: CheckedRows) -> NDArray[np.floating] | None:
-    """The embedding among the signals that the selection was made from, if there is one."""
+    """The embedding that the selection or one of its scores was made from, examined or recorded by a learner."""
     for record in reversed(ancestry(store.artifacts, request.inputs["selection"])):
-        if record.kind == "signals" and "embedding" in record.meta.get("signals", {}):
-            embedding = store.unrecorded(record.id, training.index, ["embedding"])["embedding"]
-            return embedding.reshape(len(embedding), -1)
+        signals = [one for role, one in record.request.inputs.items() if role.startswith("signals.")]
+        source = store.record(signals[0]) if signals else None
+        if source is None or "embedding" not in source.meta.get("signals", {}):
+            continue
+        if source.kind == "training":
+            embedding = read_signals(store, record.request, ("embedding",))["embedding"]
+        else:
+            embedding = store.unrecorded(source.id, training.index, ["embedding"])["embedding"]
+        return embedding.reshape(len(embedding), -1)
     return None
 
 

@@ -22,6 +22,7 @@ from flows.step import Progress, Step
 from storage.artifacts import Draft, Record, Request
 from storage.checkpoints import to_bytes
 from storage.index import ExampleIndex
+from storage.schemas import SPLITS
 from storage.store import Store
 from storage.tables import scores_to_table
 from storage.values import Array, HighMeans, Scores, Signals
@@ -79,12 +80,29 @@ class _Scored:
 
 def _all(store: Store, request: Request, scorer: Scorer) -> _Scored:
     """Scores of every row."""
+    if scorer.all_targets:
+        _refuse_unread_targets(store, request)
     signals = read_signals(store, request, scorer.reads)
     halves = {"halves_agreement": halves_agreement(scorer, signals)} if "halves" in request.settings else {}
     if isinstance(scorer, MergingScorer):
         merge = scorer.start(signals)
         return _Scored(scores=_without_targets(store, request, merge.new), state=merge.state, halves=halves)
     return _Scored(scores=_without_targets(store, request, scorer(signals)), halves=halves)
+
+
+def _refuse_unread_targets(store: Store, request: Request) -> None:
+    """Refuse targets of which some are outside the training split.
+
+    Raises:
+        ValueError: there are such; the message counts them.
+    """
+    targets = store.dataset(request.inputs["targets"])
+    unread = sum(len(targets.index(split)) for split in SPLITS if split != "train")
+    if unread:
+        raise ValueError(
+            f"{unread} rows of the targets {targets.id} are in other splits than train and would not be looked for; "
+            "ingest what is to be looked for as a data set of its own, with a split column that says train for all rows"
+        )
 
 
 def _without_targets(store: Store, request: Request, scores: Scores) -> Scores:

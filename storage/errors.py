@@ -8,6 +8,7 @@ TamisError
 ├── CorruptError         something in the store is not what its record says
 ├── ObjectStoreError     an object store does not answer or refuses, or obstore is not installed
 ├── DiskError            a full or broken disk, or missing rights to it (an OSError too)
+├── MissingPackageError  an optional package that is not installed (an ImportError too)
 └── QueryError           SQL that is wrong, or that tries to leave the sandbox
 """
 
@@ -42,6 +43,10 @@ class DiskError(TamisError, OSError):
 
 class ObjectStoreError(TamisError):
     """An object store that does not answer or refuses; the message says what to check."""
+
+
+class MissingPackageError(TamisError, ImportError):
+    """An optional package that something needs and that is not installed; the message says how to install it."""
 
 
 class QueryError(TamisError):

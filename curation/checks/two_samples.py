@@ -7,9 +7,10 @@ Petersen, van der Laan, "Computationally efficient confidence intervals for cros
 estimates", Electronic Journal of Statistics 9, 2015. https://doi.org/10.1214/15-EJS1035
 
 Differs from the papers: the area under the ROC curve in place of accuracy, because the samples differ in size; a
-linear classifier, which sees different means and not, say, different spreads; and a variance twice as large, which
-makes the interval hold where the samples do not differ. There the classifier never settles, as the interval's authors
-suppose: what part the samples by chance in two folds agrees or not, and both folds' areas rise or fall with it.
+linear classifier, on numbers of each column and its square, which sees different means and spreads and not, say, the
+middles of clumps; and a variance twice as large, which makes the interval hold where the samples do not differ. There
+the classifier never settles, as the interval's authors suppose: what part the samples by chance in two folds agrees or
+not, and both folds' areas rise or fall with it.
 """
 
 import math
@@ -25,6 +26,7 @@ from scipy.stats import rankdata
 from curation.shingles import normalized, shingles
 
 Mask = NDArray[np.bool_]
+Numbers = NDArray[np.floating]
 Matrix: TypeAlias = NDArray[np.floating] | csr_array
 
 NUM_FOLDS = 5
@@ -61,7 +63,8 @@ class TwoSamples:
     def sentence(self, first: str, second: str) -> str:
         """The verdict in words; `first` and `second` name the samples."""
         verdict = "distinguishable" if self.is_distinguishable else "not shown to be distinguishable"
-        return f"{first} is {verdict} from {second}: AUROC {self.auroc:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        found = f"AUROC {self.auroc:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return f"{first} is {verdict} from {second} by a linear classifier: {found}"
 
 
 def are_enough(belongs: Mask, contents: NDArray[np.int64]) -> bool:
@@ -73,7 +76,8 @@ def two_samples(rows: Matrix, belongs: Mask, contents: NDArray[np.int64], genera
     """Whether a linear classifier, fitted on other rows, tells two samples apart.
 
     Args:
-        rows: (N, D) finite numbers, whose columns are brought to one scale; or sparse rows, taken as they are.
+        rows: (N, D) finite numbers, whose columns and their squares are brought to one scale; or sparse rows, taken as
+            they are.
         belongs: (N,) which rows are of the first sample; the others are of the second.
         contents: (N,) equal numbers for rows of equal content: these are never fitted and scored apart.
         generator: deals the rows out to folds.
@@ -147,16 +151,23 @@ def bag_of_words(texts: Sequence[str]) -> csr_array:
     return counts
 
 
+def _scaled(known: Numbers, new: Numbers) -> tuple[Numbers, Numbers]:
+    """Columns less their mean, divided by their deviation, both of the known rows."""
+    middle, spread = known.mean(axis=0, dtype=np.float64), known.std(axis=0, dtype=np.float64)
+    scale = np.where(spread > 0, spread, 1.0)
+    return (known - middle) / scale, (new - middle) / scale
+
+
 def _margins(rows: Matrix, belongs: Mask, fitted: Mask, asked: Mask) -> NDArray[np.float64]:
     """How far each row asked for lies on the first sample's side of a plane fitted on others."""
     from sklearn.linear_model import LogisticRegression
 
     known, new = rows[np.flatnonzero(fitted)], rows[np.flatnonzero(asked)]
     if not issparse(rows):
-        middle, spread = known.mean(axis=0, dtype=np.float64), known.std(axis=0, dtype=np.float64)
+        known, new = _scaled(known, new)
+        known, new = (np.hstack(pair) for pair in zip((known, new), _scaled(known**2, new**2), strict=True))
         # Rows of length about 1, whatever the number of columns, so that one penalty fits all.
-        scale = np.where(spread > 0, spread, 1.0) * math.sqrt(rows.shape[1])
-        known, new = (known - middle) / scale, (new - middle) / scale
+        known, new = (one / math.sqrt(known.shape[1]) for one in (known, new))
     model = LogisticRegression(class_weight="balanced", max_iter=1000).fit(known, belongs[fitted])
     margins: NDArray[np.float64] = model.decision_function(new)
     return margins

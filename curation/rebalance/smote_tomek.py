@@ -35,7 +35,7 @@ class SMOTETomek(Rebalancer):
 
         Raises:
             ValueError: a class has too few rows, there are categories, or the balance cannot be had.
-            ImportError: imbalanced-learn is not installed.
+            MissingPackageError: imbalanced-learn is not installed.
         """
         made = grown_by_smote(rows, self.balance, self.num_neighbors, rng, "smote_tomek")
         return without_links(rows, made)

@@ -35,6 +35,7 @@ class Contamination(Scorer):
     reads: ClassVar[tuple[str, ...]] = ("ngram_hashes", "benchmark")
     high_means: ClassVar[HighMeans] = "similar"
     per_example: ClassVar[bool] = False
+    all_targets: ClassVar[bool] = True
 
     most_in_pool: int = 10_000
     """N-grams that the documents have more often are ignored; at least 1. 10,000 in the paper."""

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from curation.neighbors import embedding_of, squared_distances
 from curation.ranks import ascending, budget, by_id, descending
 from curation.selector import Selector, check_fraction, keep_positions
+from storage.errors import MissingPackageError
 from storage.values import Scores, Selection, Signals
 
 Keep = Literal["far", "near"]
@@ -58,7 +59,7 @@ def medoids(points: NDArray[np.floating], num_prototypes: int, seed: int) -> NDA
         seed: of the start and of the order of swaps.
 
     Raises:
-        ImportError: kmedoids is not installed.
+        MissingPackageError: kmedoids is not installed.
         ValueError: too many points.
     """
     if len(points) > MOST_FOR_MEDOIDS:
@@ -69,7 +70,7 @@ def medoids(points: NDArray[np.floating], num_prototypes: int, seed: int) -> NDA
     try:
         import kmedoids
     except ImportError as missing:
-        raise ImportError("kind = 'medoids' needs kmedoids: pip install 'tamis[prototypes]'") from missing
+        raise MissingPackageError("kind = 'medoids' needs kmedoids: pip install 'tamis[prototypes]'") from missing
     distances = np.empty((len(points), len(points)), dtype=np.float32)
     for row, point in enumerate(points):
         distances[row] = np.sqrt(squared_distances(points, point[None]))

@@ -49,7 +49,8 @@ def test_more_prototypes_than_distinct_points_repeat_nothing():
 
 
 def test_medoids_are_those_of_the_package_and_no_swap_betters_them():
-    kmedoids = pytest.importorskip("kmedoids")
+    import kmedoids
+
     points = clouds(40)
     found = medoids(points, 3, seed=5)
     distances = np.linalg.norm(points[:, None] - points, axis=2).astype(np.float32)
@@ -64,7 +65,6 @@ def test_medoids_are_those_of_the_package_and_no_swap_betters_them():
 
 
 def test_medoids_of_two_clumps_are_their_middle_ones():
-    pytest.importorskip("kmedoids")
     # Medoids 1 and 11: distances 1, 0, 1.5, 1, 0, 1.5.
     far = run(Prototypes(fraction=1 / 3, num_prototypes=2, kind="medoids"), LINE)
     assert np.flatnonzero(far.kept).tolist() == [2, 5]

@@ -62,7 +62,8 @@ def test_shifted_samples_are_told_apart_as_well_as_theory_says():
     assert found.high - found.low < 0.08
     assert found.is_distinguishable
     assert found.sentence("the subset", "the pool") == (
-        f"the subset is distinguishable from the pool: AUROC {found.auroc:.2f} [{found.low:.2f}, {found.high:.2f}]"
+        "the subset is distinguishable from the pool by a linear classifier: "
+        f"AUROC {found.auroc:.2f} [{found.low:.2f}, {found.high:.2f}]"
     )
 
 
@@ -119,3 +120,11 @@ def test_too_few_rows_of_different_content_are_refused():
     assert not are_enough(belongs, contents)
     with pytest.raises(ValueError, match="at least 20 rows of different content, got 20 and 20 rows"):
         two_samples(rows, belongs, contents, generator())
+
+
+def test_rows_far_from_the_middle_are_told_apart_by_their_spread():
+    rng = np.random.default_rng(4)
+    rows = rng.normal(size=(600, 4))
+    far = np.square(rows).sum(axis=1) > 5
+    found = two_samples(rows, far, np.arange(600), rng)
+    assert found.auroc > 0.95

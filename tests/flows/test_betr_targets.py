@@ -108,6 +108,15 @@ def test_documents_that_share_ngrams_with_an_evaluation_set_are_dropped_with_a_r
     assert dropped == [("pool:7", "does not fulfil shared = 0")]
 
 
+def test_evaluation_rows_that_would_not_be_looked_for_are_refused(begun):
+    raw = copy.deepcopy(RECIPE)
+    raw["signals"]["runs"] = {"method": "contamination_ngrams", "column": "text", "size": 9, "most": 32}
+    raw["scorers"] = {"shared": {"method": "contamination", "signals": "runs", "targets": "benchmarks"}}
+    raw["selection"] = {"subset": "clean", "method": "everything", "where": "shared = 0"}
+    with pytest.raises(ValueError, match=r"4 rows of the targets .* are in other splits than train and would not be"):
+        run(begun, raw)
+
+
 def test_targets_enter_as_inputs_and_other_targets_are_another_score(begun, tmp_path):
     run(begun)
     columns = begun.record(begun.version("scored", "pool").artifact).meta["columns"]

@@ -69,7 +69,7 @@ def test_what_a_selection_did_to_a_table_is_found(tables):
     found = check_subset(tables, "near@1")
     assert found["counts"] == {"pool": 220, "kept": 175, "validation": 0, "test": 80}
     dropped, test, kept_test = found["two_samples"]
-    assert dropped["sentence"].startswith("the subset is distinguishable from the rest of the pool: AUROC ")
+    assert dropped["sentence"].startswith("the subset is distinguishable from the rest of the pool by a linear")
     assert dropped["distinguishable"]
     assert dropped["auroc"] > 0.9
     assert (dropped["num_first"], dropped["num_second"], dropped["on"]) == (175, 45, "recorded embedding")
@@ -119,7 +119,7 @@ def test_the_command_prints_tables_and_json(tables, capsys, monkeypatch):
     code, out, _ = tamis("check", "near@1", "--store", str(tables.root), capsys=capsys)
     assert code == 0
     assert "near@1: 175 of 220 training examples kept." in out
-    assert "The subset is distinguishable from the rest of the pool: AUROC" in out
+    assert "The subset is distinguishable from the rest of the pool by a linear classifier" in out
     assert "Shares by class, largest shift first, p = " in out
     assert "toys:r102" in out
     code, out, _ = tamis("check", "near@1", "--format", "json", "--store", str(tables.root), capsys=capsys)

@@ -1,11 +1,16 @@
+import sys
+
 import numpy as np
+import polars as pl
 import pytest
 
 from curation.scorers.grand import last_layer_gradient_norm
+from flows.check_subset import check_subset
 from flows.curate_and_train import curate_and_train
 from flows.plan import plan_run
 from flows.step import show_nothing
 from storage.store import Store
+from tests.flows.commands import tamis
 from tests.flows.tiny_world import noisy_recipe
 
 RECORD = "{logits=[1, 2], feature_norm=[2], grad_norm=[2], embedding='last'}"
@@ -86,6 +91,17 @@ def test_a_selection_from_a_training_pays_for_it(recorded, tmp_path):
     assert store.record(without.report).meta["cost"]["trainings"] == 2
 
 
+def test_checks_of_a_subset_see_the_embedding_that_a_learner_recorded(recorded):
+    store, _ = recorded
+    found = check_subset(store, "cover@1")["effective_rank"]
+    kept = store.selection(store.version("subset", "cover").artifact).kept
+    rows = embeddings(store)[kept].astype(np.float64)
+    share = np.linalg.svd(rows, compute_uv=False)
+    share /= share.sum()
+    assert found["on"] == "recorded embedding"
+    assert found["kept"] == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=1e-3)
+
+
 def test_a_selection_from_a_learner_without_embedding_is_refused(tmp_path):
     store = Store.create(tmp_path / "store")
     with pytest.raises(
@@ -96,3 +112,36 @@ def test_a_selection_from_a_learner_without_embedding_is_refused(tmp_path):
         )
     with pytest.raises(ValueError, match=r"scorers\.whole reads the signal 'grad_norm', which learners\.plain\.record"):
         plan_run(noisy_recipe(tmp_path, "scorers={whole={method='grand', signals='plain', layers='all'}}"), store)
+
+
+def test_a_package_that_is_missing_is_told_in_a_sentence(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "kmedoids", None)
+    rows = {"row": range(20), "x": [float(row) for row in range(20)], "kind": ["a", "b"] * 10, "part": ["train"] * 20}
+    pl.DataFrame(rows).write_csv(tmp_path / "rows.csv")
+    (tmp_path / "medoids.toml").write_text(
+        f"""name = "rows"
+[source]
+location = "{tmp_path / "rows.csv"}"
+[columns]
+features = ["x"]
+label = "kind"
+key = "row"
+split = "part"
+[signals.plane]
+method = "features"
+[selection]
+subset = "middle"
+method = "prototypes"
+kind = "medoids"
+signals = "plane"
+num_prototypes = 2
+fraction = 0.5
+""",
+        encoding="utf-8",
+    )
+    store = str(tmp_path / "store")
+    code, _, err = tamis("run", str(tmp_path / "medoids.toml"), "--store", store, "--no-prefect", capsys=capsys)
+    assert (code, err.splitlines()[-1]) == (
+        1,
+        "tamis: kind = 'medoids' needs kmedoids: pip install 'tamis[prototypes]'",
+    )
