@@ -25,9 +25,9 @@ bench: .venv/installed-dev
 results-learners: .venv/installed-dev
 	$(BIN)/python -m benchmarks.results learners --data $(TAMIS_DATA) --store results-store $(if $(ONLY),--only $(ONLY))
 
-# cleanlab, with what it needs, is no dependency of tamis: it stands beside it in these tables alone.
+# cleanlab and data-selection, with what they need, are no dependencies of tamis: they stand beside it in these tables alone.
 results-curation: .venv/installed-dev
-	@$(PIP) cleanlab==2.9.0
+	@$(PIP) cleanlab==2.9.0 data-selection==1.0.3
 	$(BIN)/python -m benchmarks.results curation --data $(TAMIS_DATA) --store results-store $(if $(ONLY),--only $(ONLY))
 
 .venv/installed: pyproject.toml constraints.txt

@@ -24,6 +24,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from benchmarks.results.document import markdown
+from benchmarks.results.dsir_package import VERSION, is_installed, package_weights
 from benchmarks.results.kept_rows import Row, digest, rows_of
 from benchmarks.results.word_model import Vocabulary, WordModel
 from curation.examiners.ngram_counts import NgramCounts
@@ -35,7 +36,7 @@ from curation.scorers.dsir import DSIR
 from curation.scorers.target_classifier import TargetClassifier
 from curation.selectors.token_budget import TokenBudget
 from storage.index import ExampleIndex
-from storage.values import Signals
+from storage.values import Scores, Signals
 
 Kept = NDArray[np.bool_]
 
@@ -76,7 +77,10 @@ class Pool:
 
     def kept(self, scorer: Scorer, signals: Signals) -> Kept:
         """(N,) documents that a score keeps; they are the first rows of the signals."""
-        scores = scores_at(scorer(signals), np.arange(len(self.texts)))
+        return self.kept_by(scores_at(scorer(signals), np.arange(len(self.texts))))
+
+    def kept_by(self, scores: Scores) -> Kept:
+        """(N,) documents that scores of all of them keep."""
         rule = TokenBudget(score="it", token_fraction=TOKEN_FRACTION)
         own = Signals(index=self.index, arrays={"num_tokens": self.num_tokens})
         return rule(own, {"it": scores}, np.random.default_rng(0)).kept
@@ -138,6 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts: dict[str, Callable[[], list[Row]]] = {"random": lambda: [trial().random_row()]}
     for name, sizes, scorer in METHODS:
         parts[name] = partial(_rows, trial, name, sizes, scorer)
+    if is_installed():
+        parts["package"] = lambda: [trial().package_row()]
     rows: list[Row] = []
     for name, make in parts.items():
         rows += rows_of(chosen.kept, f"betr_{name}", of, make)
@@ -209,6 +215,23 @@ class Trial:
             kept = self.pool.kept(scorer, signals_of(self.pool, self.boolq, sizes))
             row["BoolQ passages"] = f"{100 * self.pool.recall(kept, self.gold):.1f} %"
         return row
+
+    def package_row(self) -> Row:
+        """What DSIR's own package keeps, the documents of highest weight as for `dsir`."""
+        kept = self._kept_by_package(self.exams)
+        return {
+            "documents kept": f"data-selection {VERSION}",
+            "textbook share of words": f"{100 * self.pool.precision(kept):.1f} %",
+            "perplexity": f"{self.perplexity(kept):.1f}",
+            "BoolQ passages": ""
+            if self.boolq is None
+            else f"{100 * self.pool.recall(self._kept_by_package(self.boolq), self.gold):.1f} %",
+            "ids": kept_digest(self.pool, kept),
+        }
+
+    def _kept_by_package(self, targets: pl.DataFrame) -> Kept:
+        weights = package_weights(self.pool.texts, targets["text"].to_list())
+        return self.pool.kept_by(Scores(index=self.pool.index, values=weights, high_means="similar"))
 
     def perplexity(self, kept: Kept) -> float:
         """On held-out texts, of a model trained on the kept documents."""
