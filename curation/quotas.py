@@ -82,9 +82,14 @@ def several(quotas: Quotas | Sequence[Quotas] | None) -> tuple[Quotas, ...]:
     """Quotas as a tuple, each over signals of its own.
 
     Raises:
-        ValueError: two are over the same signals.
+        ValueError: two are over the same signals, or the list is empty.
+        TypeError: they are something else.
     """
     each = () if quotas is None else (quotas,) if isinstance(quotas, Quotas) else tuple(quotas)
+    if quotas is not None and not each:
+        raise ValueError("an empty list of quotas has no effect; leave it out")
+    if not all(isinstance(one, Quotas) for one in each):
+        raise TypeError(f"quotas must be Quotas, or several of them, got {quotas!r}")
     signals = [frozenset(one.over) for one in each]
     for place, one in enumerate(each):
         if signals.index(frozenset(one.over)) < place:
@@ -95,7 +100,7 @@ def several(quotas: Quotas | Sequence[Quotas] | None) -> tuple[Quotas, ...]:
 def told(quotas: Quotas | Sequence[Quotas] | None) -> str:
     """What a selection within these quotas is said to be within; empty for none."""
     each = several(quotas)
-    return " within quotas over " + ", and over ".join(map(_over, each)) if each else ""
+    return f" within quotas over {_over_all(each)}" if each else ""
 
 
 def _bounds_of_one(quotas: Quotas, signals: Signals, budget: int) -> Bounds:
@@ -122,39 +127,42 @@ def _together(each: Sequence[Quotas], found: Sequence[Bounds], budget: int) -> B
     """Bounds of several quotas as bounds on unions of their crossings."""
     starts = np.cumsum([0, *(len(one.names) for one in found[:-1])])
     groups, first = _dense([one.groups for one in found])
-    held = np.stack([one.groups[first] + start for one, start in zip(found, starts, strict=True)])
+    members = np.stack([one.groups[first] + start for one, start in zip(found, starts, strict=True)])
     names = tuple(f"{name} ({_over(quotas)})" for quotas, one in zip(each, found, strict=True) for name in one.names)
-    entry = (held.ravel(), np.tile(np.arange(held.shape[1]), len(held)))
+    entry = (members.ravel(), np.tile(np.arange(members.shape[1]), len(members)))
     unions = Unions(
         names=names,
-        members=csr_array((np.ones(held.size), entry), shape=(len(names), held.shape[1])),
+        members=csr_array((np.ones(members.size), entry), shape=(len(names), members.shape[1])),
         lower=np.concatenate([one.lower for one in found]),
         upper=np.concatenate([one.upper for one in found]),
     )
     sizes = np.bincount(groups)
     free = Bounds(
-        names=tuple(" and ".join(names[union] for union in one) for one in held.T),
+        names=tuple(" and ".join(names[union] for union in one) for one in members.T),
         groups=groups,
         lower=np.zeros_like(sizes),
         upper=sizes,
     )
     bounds = replace(free, unions=unions)
     if not bounds.allow(free.lower, budget):
-        over = ", and over ".join(map(_over, each))
-        raise ValueError(f"quotas over {over} cannot be met together by {budget}: {_nearest(free, unions, budget)}")
+        problem = f"quotas over {_over_all(each)} cannot be met together by {budget} examples"
+        raise ValueError(f"{problem}: {_nearest(free, unions, budget)}")
     return bounds
 
 
 def _nearest(free: Bounds, unions: Unions, budget: int) -> str:
     """The least changes that make overlapping bounds feasible, in words."""
-    lower, upper = nearest(free, unions, budget)
+    changed = nearest(free, unions, budget)
+    if changed is None:
+        return "what would do was not found in a minute; leave one of them out"
+    lower, upper = changed
     changes = [
         f"the {what} of {name} is {old} (nearest feasible: {new})"
         for what, before, after in (("floor", unions.lower, lower), ("ceiling", unions.upper, upper))
         for name, old, new in zip(unions.names, before, after, strict=True)
         if old != new
     ]
-    return "; ".join(changes)
+    return " and ".join(changes)
 
 
 def conflicts(
@@ -223,6 +231,10 @@ def _called(names: Sequence[str]) -> Callable[[int], str]:
 
 def _over(quotas: Quotas) -> str:
     return " and ".join(quotas.over)
+
+
+def _over_all(each: Sequence[Quotas]) -> str:
+    return ", and over ".join(map(_over, each))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -109,7 +109,7 @@ def greedy(points: NDArray[np.int32], weights: Floats, alpha: Floats, bounds: Bo
 
     A gain never grows as more is chosen, so a stale one is an upper bound: gains are renewed
     block by block only where such a bound leads (lazy greedy), with the same choice as renewing all.
-    Once no gain is left the rest follows the Borda order within the bounds.
+    Once no gain is left, the rest has the largest Borda totals within the bounds.
 
     Args:
         points: (V, N) from `strict_points`.
@@ -122,7 +122,8 @@ def greedy(points: NDArray[np.int32], weights: Floats, alpha: Floats, bounds: Bo
         (M,) places in the order of choice; equal gains go to the larger Borda total, then the
         smaller id. The value reached is at least 1 - 1/e of the best, with bounds that do not overlap at least 1/2.
     """
-    ranked = best_first((weights * points).sum(axis=0))
+    totals = (weights * points).sum(axis=0)
+    ranked = best_first(totals)
     in_order = replace(bounds, groups=bounds.groups[ranked])
     race = _Race(points=points[:, ranked], weights=weights, alpha=alpha, bounds=in_order, budget=budget)
     chosen: list[int] = []
@@ -132,7 +133,7 @@ def greedy(points: NDArray[np.int32], weights: Floats, alpha: Floats, bounds: Bo
             break
         race.choose(place)
         chosen.append(place)
-    return ranked[race.fill(chosen)]
+    return ranked[race.fill(chosen, totals[ranked])]
 
 
 class _Race:
@@ -177,9 +178,9 @@ class _Race:
         self.best = -np.sort(-joined, axis=1)[:, : len(self.alpha)]
         self.step += 1
 
-    def fill(self, chosen: list[int]) -> Ints:
-        """What is chosen, followed by the first open places in Borda order that the bounds allow."""
-        rest = best_within(np.flatnonzero(self.open), self.bounds, self.budget, self.counts)
+    def fill(self, chosen: list[int], totals: Floats) -> Ints:
+        """What is chosen, followed by the open places of the largest Borda totals in all that the bounds allow."""
+        rest = best_within(np.flatnonzero(self.open), totals, self.bounds, self.budget, self.counts)
         return np.concatenate([np.array(chosen, dtype=np.int64), rest])
 
     def _renew(self, block: int) -> None:

@@ -76,4 +76,4 @@ class Bloc(Selector):
     ) -> NDArray[np.int64]:
         points = strict_points(values)
         totals = approvals(points, weights, self.num_approved or budget)
-        return best_within(best_first(totals, (weights * points).sum(axis=0)), bounds, budget)
+        return best_within(best_first(totals, (weights * points).sum(axis=0)), totals, bounds, budget)

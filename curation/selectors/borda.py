@@ -36,7 +36,8 @@ def best_by_borda(
     values: NDArray[np.float64], weights: NDArray[np.float64], bounds: Bounds, budget: int
 ) -> NDArray[np.int64]:
     """Places with the largest totals within the bounds: the exact best under this rule."""
-    return best_within(best_first(borda_totals(values, weights)), bounds, budget)
+    totals = borda_totals(values, weights)
+    return best_within(best_first(totals), totals, bounds, budget)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,7 +37,8 @@ def best_by_first_places(
 ) -> NDArray[np.int64]:
     """Places with most firsts within the bounds; equal ones by Borda total, then id."""
     points = strict_points(values)
-    return best_within(best_first(first_places(points, weights), (weights * points).sum(axis=0)), bounds, budget)
+    totals = first_places(points, weights)
+    return best_within(best_first(totals, (weights * points).sum(axis=0)), totals, bounds, budget)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,8 +79,25 @@ def test_overlapping_quotas_by_hand():
         "b (label) and x (group)",
         "b (label) and y (group)",
     )
-    assert best_within(np.arange(6), found, 3).tolist() == [1, 3, 5]
-    assert best_within(np.arange(6)[::-1], found, 3).tolist() == [5, 4, 2]
+    assert best_within(np.arange(6), -np.arange(6.0), found, 3).tolist() == [1, 3, 5]
+    assert best_within(np.arange(6)[::-1], np.arange(6.0), found, 3).tolist() == [5, 4, 2]
+
+
+def test_worth_comes_before_places_by_hand():
+    # Labels a a b b, groups x y x y, one of each: 0 and 3 or 1 and 2. The first has all the worth.
+    index = ExampleIndex(f"world:{number}" for number in range(4))
+    signals = Signals(index=index, arrays={"label": np.array([0, 0, 1, 1]), "group": np.array([0, 1, 0, 1])})
+    found = bounds_for([Quotas(over=(name,), floors={"0": 1, "1": 1}) for name in ("label", "group")], signals, 2)
+    assert best_within(np.arange(4), np.array([1.0, 0, 0, 0]), found, 2).tolist() == [0, 3]
+    assert best_within(np.array([1, 2, 0, 3]), np.zeros(4), found, 2).tolist() == [1, 2]
+    assert best_within(np.array([0, 3, 1, 2]), np.zeros(4), found, 2).tolist() == [0, 3]
+
+
+def test_where_everything_is_held_nothing_is_added():
+    index = ExampleIndex(["world:0", "world:1"])
+    signals = Signals(index=index, arrays={"label": np.array([0, 1]), "group": np.array([0, 1])})
+    found = bounds_for([Quotas(over=("label",), floor=0.5), Quotas(over=("group",), floor=0.5)], signals, 2)
+    assert best_within(np.arange(0), np.zeros(2), found, 2, np.array([1, 1])).tolist() == []
 
 
 def test_what_cannot_be_met_together_names_the_nearest_that_can():
@@ -89,7 +106,7 @@ def test_what_cannot_be_met_together_names_the_nearest_that_can():
     signals = Signals(index=ExampleIndex(f"world:{number}" for number in range(10)), arrays=arrays)
     quotas = [Quotas(over=("label",), floors={"0": 4}), Quotas(over=("group",), floors={"1": 4})]
     message = (
-        r"quotas over label, and over group cannot be met together by 6: the floor of \S+ \(\w+\) is 4 "
+        r"quotas over label, and over group cannot be met together by 6 examples: the floor of \S+ \(\w+\) is 4 "
         r"\(nearest feasible: [23]\)"
     )
     with pytest.raises(ValueError, match=message):
@@ -108,11 +125,15 @@ def test_what_is_chosen_is_the_best_of_all_selections(seed, num_sets, budget):
         with pytest.raises(ValueError, match="cannot be met"):
             bounds_for(quotas, signals, budget)
         return
-    found = best_within(order, bounds_for(quotas, signals, budget), budget)
+    # A few worths only, so that many are equal.
+    worth = np.zeros(9)
+    worth[order] = -np.sort(np.random.default_rng([4, seed]).integers(0, 4, size=9)) / 10
+    found = best_within(order, worth, bounds_for(quotas, signals, budget), budget)
     assert meets(tuple(found), quotas, signals)
     assert len(set(found.tolist())) == budget
     assert (np.diff(place[found]) > 0).all()
-    assert place[found].sum() == min(place[list(rows)].sum() for rows in feasible)
+    best = min((round(-10 * worth[list(rows)].sum()), place[list(rows)].sum()) for rows in feasible)
+    assert (round(-10 * worth[found].sum()), place[found].sum()) == best
 
 
 @settings(max_examples=40, deadline=None)
@@ -137,7 +158,7 @@ def test_what_is_held_is_completed_by_the_best_of_the_rest(seed, budget):
     begun = feasible[-1][: budget // 2]
     held = np.bincount(bounds.groups[list(begun)], minlength=len(bounds.names)).astype(np.int64)
     rest = np.array([row for row in range(9) if row not in begun])
-    added = best_within(rest, bounds, budget, held)
+    added = best_within(rest, -np.arange(9.0), bounds, budget, held)
     with_begun = [rows for rows in feasible if set(begun) <= set(rows)]
     assert tuple(sorted([*begun, *added])) in with_begun
     assert added.sum() == min(sum(set(rows) - set(begun)) for rows in with_begun)
@@ -145,7 +166,8 @@ def test_what_is_held_is_completed_by_the_best_of_the_rest(seed, budget):
 
 @pytest.mark.parametrize("num_sets", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(4))
-def test_blocks_change_nothing(num_sets, seed, monkeypatch):
+@pytest.mark.parametrize("coarse", [1, 7, 600])
+def test_blocks_change_nothing(num_sets, seed, coarse, monkeypatch):
     rng = np.random.default_rng(seed)
     index = ExampleIndex(f"world:{number:04}" for number in range(600))
     arrays = {"label": rng.integers(4, size=600), "group": rng.integers(3, size=600)}
@@ -157,10 +179,12 @@ def test_blocks_change_nothing(num_sets, seed, monkeypatch):
     ]
     bounds = bounds_for(given_quotas[:num_sets], signals, 200)
     order = np.argsort(rng.normal(size=600) + 0.5 * arrays["label"] - arrays["group"])
-    one_by_one = best_within(order, bounds, 200)
-    monkeypatch.setattr(module, "FIRST_BLOCKS", 5)
-    in_blocks = best_within(order, bounds, 200)
     place = np.argsort(order)
+    worth = -(place // coarse).astype(np.float64)
+    one_by_one = best_within(order, worth, bounds, 200)
+    monkeypatch.setattr(module, "FIRST_BLOCKS", 5)
+    in_blocks = best_within(order, worth, bounds, 200)
+    assert worth[in_blocks].sum() == worth[one_by_one].sum()
     assert place[in_blocks].sum() == place[one_by_one].sum()
     for one in given_quotas[:num_sets]:
         chosen = bounds_for(one, signals, 200)
@@ -200,3 +224,33 @@ def test_quotas_over_the_same_signals_are_refused():
     quotas = (Quotas(over=("label", "group"), floor=0.5), Quotas(over=("group", "label"), ceiling=2))
     with pytest.raises(ValueError, match="quotas over group and label are given twice; give their bounds in one place"):
         bounds_for(quotas, world(0), 3)
+
+
+@pytest.mark.parametrize(
+    ("quotas", "error", "message"),
+    [
+        ((), ValueError, "an empty list of quotas has no effect; leave it out"),
+        (({"over": ["label"]},), TypeError, "quotas must be Quotas, or several of them"),
+    ],
+)
+def test_what_are_no_quotas_is_refused(quotas, error, message):
+    with pytest.raises(error, match=message):
+        bounds_for(quotas, world(0), 3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 8))
+def test_three_sets_of_groups_are_met_by_the_largest_worth(seed, budget):
+    rng = np.random.default_rng(seed)
+    arrays = {name: rng.integers(2, size=9) for name in ("label", "group", "place")}
+    signals = Signals(index=ExampleIndex(f"world:{number}" for number in range(9)), arrays=arrays)
+    drawn = rng.permutation(9)[:budget]
+    quotas = [
+        Quotas(over=(name,), floors={str(one): int((column[drawn] == one).sum()) for one in set(column.tolist())})
+        for name, column in arrays.items()
+    ]
+    worth = np.sort(rng.integers(0, 50, size=9))[::-1].astype(np.float64)
+    found = best_within(np.arange(9), worth, bounds_for(quotas, signals, budget), budget)
+    feasible = every(9, budget, lambda rows: meets(rows, quotas, signals))
+    assert meets(tuple(found), quotas, signals)
+    assert worth[found].sum() == max(worth[list(rows)].sum() for rows in feasible)

@@ -100,8 +100,8 @@ def test_conflicts_are_found_exactly_where_no_selection_exists(groups, budget):
 def test_floors_come_first_then_the_order_up_to_the_ceilings_by_hand():
     # Order 0..5, groups a a a b b b, two at least of b, two at most of a, four in all.
     bounds = bounds_of([0, 0, 0, 1, 1, 1], [0, 2], [2, 3])
-    assert best_within(np.arange(6), bounds, 4).tolist() == [0, 1, 3, 4]
-    assert best_within(np.arange(6)[::-1], bounds, 4).tolist() == [5, 4, 3, 2]
+    assert best_within(np.arange(6), -np.arange(6.0), bounds, 4).tolist() == [0, 1, 3, 4]
+    assert best_within(np.arange(6)[::-1], np.arange(6.0), bounds, 4).tolist() == [5, 4, 3, 2]
 
 
 @settings(max_examples=30, deadline=None)
@@ -113,7 +113,7 @@ def test_the_choice_within_bounds_is_the_best_of_all_subsets(seed):
     lower = rng.integers(0, np.minimum(sizes, 2) + 1)
     upper = np.maximum(lower, rng.integers(0, sizes + 1))
     budget = int(rng.integers(lower.sum(), upper.sum() + 1))
-    found = best_within(np.argsort(-worth), bounds_of(groups.tolist(), lower.tolist(), upper.tolist()), budget)
+    found = best_within(np.argsort(-worth), worth, bounds_of(groups.tolist(), lower.tolist(), upper.tolist()), budget)
 
     def allowed(rows: tuple[int, ...]) -> bool:
         counts = np.bincount(groups[list(rows)], minlength=3)

@@ -297,6 +297,38 @@ def test_quotas_over_groups_that_overlap_are_all_met(rule):
     assert reasons[chosen[0]] == "elected by s0, s1, s2, s3 within quotas over label, and over group"
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_everything_is_kept_within_overlapping_quotas(rule):
+    quotas = (Quotas(over=("label",), floor=0.5), Quotas(over=("group",), floor=0.5))
+    assert elected(rule, np.array([[1.0, 0.0], [0.0, 1.0]]), 2, quotas=quotas) == {0, 1}
+
+
+def test_a_vote_counts_before_borda_totals_within_overlapping_quotas():
+    # Labels 0 1 2 0, groups 0 0 1 1; one of label 0 and one of group 1 at least. The only vote is for the first.
+    quotas = (Quotas(over=("label",), ceilings={"1": 0}), Quotas(over=("group",), floors={"1": 1}))
+    assert elected(SNTV, np.array([[4.0, 3.0, 2.0, 1.0]]), 2, quotas=quotas) == {0, 2}
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 7))
+def test_borda_has_the_largest_totals_within_overlapping_quotas(seed, budget):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 3, size=(2, 9)).astype(np.float64)
+    labels, groups = np.arange(9) % 3, np.arange(9) // 2 % 2
+    drawn = rng.permutation(9)[:budget]
+    quotas = tuple(
+        Quotas(over=(name,), floors={str(one): int((column[drawn] == one).sum()) for one in set(column.tolist())})
+        for name, column in (("label", labels), ("group", groups))
+    )
+    totals = borda_totals(values, np.ones((2, 1)))
+    feasible = [
+        totals[list(rows)].sum()
+        for rows in combinations(range(9), budget)
+        if sorted(labels[list(rows)]) == sorted(labels[drawn]) and sorted(groups[list(rows)]) == sorted(groups[drawn])
+    ]
+    assert totals[sorted(elected(Borda, values, budget, quotas=quotas))].sum() == max(feasible)
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
 def test_greedy_within_overlapping_bounds_takes_what_can_be_completed(seed, budget):
