@@ -1,5 +1,9 @@
-"""Neighbourhood: neighbour lists as the state of a scorer, exact or approximate, started and grown."""
+"""Neighbourhood: neighbour lists as the state of a scorer, exact or approximate, started and grown.
 
+Scorers that one process runs after each other on the same embedding share one search.
+"""
+
+import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -24,14 +28,43 @@ def started(
         num_neighbors: k, at least 1 and below N.
         search: how neighbours are found.
     """
-    ranks = id_ranks(index.ids)
+    found = _searched(id_ranks(index.ids), embedding, num_neighbors, search)
     if search == "exact":
-        found = neighbors(embedding, num_neighbors, ranks)
         lists = {"neighbors": found.rows, "squared_distances": found.squared_distances}
         return found, {"embedding": embedding, **lists}
-    from curation.neighbor_graph import approximate_neighbors
+    return found, {"embedding": embedding}
 
-    return approximate_neighbors(embedding, num_neighbors, ranks), {"embedding": embedding}
+
+_last: dict[bytes, Neighbors] = {}
+"""The lists of the last search, by what was searched; one entry."""
+
+
+def _searched(
+    ranks: NDArray[np.int64], embedding: NDArray[np.floating], num_neighbors: int, search: Search
+) -> Neighbors:
+    """The neighbours of all, from the last search where that was of the same points and as many neighbours or more."""
+    points = np.ascontiguousarray(embedding)
+    searched = hashlib.sha256(f"{points.dtype} {points.shape} {search}".encode())
+    for array in (ranks, points):
+        searched.update(np.ascontiguousarray(array).data)
+    key = searched.digest()
+    known = _last.get(key)
+    width = 0 if known is None else known.rows.shape[1]
+    # An approximate search for more neighbours looks further, so that its first ones may be others.
+    if known is not None and (width == num_neighbors or (search == "exact" and width > num_neighbors)):
+        return Neighbors(
+            rows=known.rows[:, :num_neighbors].copy(),
+            squared_distances=known.squared_distances[:, :num_neighbors].copy(),
+        )
+    if search == "exact":
+        found = neighbors(embedding, num_neighbors, ranks)
+    else:
+        from curation.neighbor_graph import approximate_neighbors
+
+        found = approximate_neighbors(embedding, num_neighbors, ranks)
+    _last.clear()
+    _last[key] = Neighbors(rows=found.rows.copy(), squared_distances=found.squared_distances.copy())
+    return found
 
 
 def grown(

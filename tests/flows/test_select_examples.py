@@ -162,7 +162,9 @@ def test_quotas_of_classes_and_of_groups_stand_beside_each_other(store, place):
     assert sum("r05" <= name <= "r10" for name in names) >= 4
     assert sum(int(name[1:]) % 2 == 0 for name in names) >= 4
     quotas[0] = {"over": ["label"], "floors": {"dog": 6}}
-    with pytest.raises(ValueError, match=r"cannot be met together by 6 examples: the floor of \w+ \(\w+\) is \d \(nearest"):
+    with pytest.raises(
+        ValueError, match=r"cannot be met together by 6 examples: the floor of \w+ \(\w+\) is \d \(nearest"
+    ):
         run_step(store, select_step(store, place, rule), None, show_nothing)
 
 
