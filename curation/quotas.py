@@ -181,7 +181,7 @@ def conflicts(
     for name, size, low, high in zip(names, sizes, lower, upper, strict=True):
         if low > size:
             found.append(f"group {name} has {size} examples, its floor is {low} (nearest feasible: {size})")
-        if low > high:
+        if low > high and high < size:
             found.append(f"group {name} has the floor {low} above its ceiling {high} (nearest feasible floor: {high})")
     least, most = int(lower.sum()), int(np.minimum(upper, sizes).sum())
     if least > budget:

@@ -45,6 +45,7 @@ from storage.values import Scores, Signals
 Shares = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
+POOL, QUESTIONS = "betr_pool.parquet", "betr_benchmarks.parquet"
 LABELS = "labels"
 """The run that ranks the pool, in a process of its own, whose memory is not the others'."""
 TOP_SHARE = 0.1
@@ -89,7 +90,7 @@ SIDES: Mapping[str, Callable[[list[str], Rows, NDArray[np.bool_]], Shares]] = {
 
 def run(side: str, data: Path, documents: int | None, labels: Path) -> None:
     """One run in this process, told as a line of JSON."""
-    pool = Pool.read(data / "betr_pool.parquet", documents)
+    pool = Pool.read(data / POOL, documents)
     stored = np.load(labels)
     rows, belongs, first_half = stored["rows"], stored["belongs"], stored["first_half"]
     scored = SIDES[side]
@@ -115,8 +116,8 @@ def run(side: str, data: Path, documents: int | None, labels: Path) -> None:
 
 def write_labels(data: Path, documents: int | None, path: Path) -> None:
     """Rank the pool for the exams, and store what is to be told apart."""
-    pool = Pool.read(data / "betr_pool.parquet", documents)
-    questions = exams(data / "betr_benchmarks.parquet")
+    pool = Pool.read(data / POOL, documents)
+    questions = exams(data / QUESTIONS)
     counts = counts_of(signals_of(pool, questions, WORDS))
     places = np.arange(len(counts))
     documents = places[: len(pool.texts)]
@@ -170,6 +171,9 @@ def main() -> None:
     if chosen.data is None:
         print("nothing to measure: name the folder of the pool by --data")
         return
+    for name in (POOL, QUESTIONS):
+        if not (chosen.data / name).is_file():
+            parser.error(f"--data must be the folder of {POOL} and {QUESTIONS}, and there is no {chosen.data / name}")
     sides = [side for side in SIDES if side == "tamis" or importlib.util.find_spec("fasttext")]
     if len(sides) == 1:
         print("fastText is left out: pip install fasttext-community==0.11.9")

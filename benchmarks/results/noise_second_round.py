@@ -39,10 +39,6 @@ ALLOWED = 0.01
 class SecondChoice(Summary):
     """A row a candidate: its AUROC less that of cleanlab's default on every opened set."""
 
-    def recipes(self, data: Path, folder: Path) -> list[Recipe]:
-        """Those of the sets."""
-        return [one.loaded(data, folder) for one in self.sets]
-
     def rows(self, store: Store, recipes: Sequence[Recipe]) -> list[Row]:
         """The candidates, once all sets have ended; the chosen one in bold."""
         standings = standings_of(store, recipes)

@@ -31,6 +31,10 @@ class Summary:
     sets: tuple[NoiseExperiment, ...]
     target: str = "curation"
 
+    def recipes(self, data: Path, folder: Path) -> list[Recipe]:
+        """Those of the sets."""
+        return [one.loaded(data, folder) for one in self.sets]
+
     def waits_for(self, module: str) -> bool:
         """Whether steps of this module are done for the table."""
         return self.sets[0].waits_for(module)
@@ -47,10 +51,6 @@ class Summary:
 @dataclass(frozen=True, kw_only=True)
 class DefaultChoice(Summary):
     """A row a candidate: its AUROC on the sets on which the default is chosen."""
-
-    def recipes(self, data: Path, folder: Path) -> list[Recipe]:
-        """Those of the sets."""
-        return [one.loaded(data, folder) for one in self.sets]
 
     def rows(self, store: Store, recipes: Sequence[Recipe]) -> list[Row]:
         """The candidates, once all sets have ended; the chosen one in bold."""

@@ -78,6 +78,11 @@ def test_infeasible_quotas_are_explained_with_the_nearest_feasible(quotas, budge
         bounds_for(Quotas(over=("label",), **quotas), signals, budget)
 
 
+def test_a_floor_above_the_size_of_a_group_without_a_ceiling_is_said_once():
+    with pytest.raises(ValueError, match=r"group 1 has 4 examples, its floor is 5 \(nearest feasible: 4\)$"):
+        bounds_for(Quotas(over=("label",), floors={"1": 5}), signals_of(label=[0] * 6 + [1] * 4), budget=5)
+
+
 def test_every_conflict_is_listed():
     found = conflicts(["a", "b"], np.array([2, 3]), np.array([4, 2]), np.array([4, 1]), 5)
     assert len(found) == 4
