@@ -17,6 +17,7 @@ from curation.neighbors import (
     candidates,
     squared_distances,
 )
+from storage.values import Array
 
 ROUNDING = 1e-12
 """How far below the threshold a cosine may be and still reach it."""
@@ -70,26 +71,32 @@ def joined_by_cosine(units: Points, keepers: Rows, first_new: int, threshold: fl
     return keepers
 
 
-def joined_by_graph(units: Points, threshold: float, num_neighbors: int) -> Rows:
+def joined_by_graph(units: Points, threshold: float, num_neighbors: int, stored: Array | None) -> tuple[Rows, Array]:
     """(N,) keepers as in `joined_by_cosine`, from the few nearest rows that an approximate search finds for each.
 
     Args:
         units: (N, D) directions.
         threshold: in (0, 1].
         num_neighbors: how many, at least 1.
+        stored: of the graph of the first rows; None for nothing.
+
+    Returns:
+        The keepers, and what is to be stored of the graph of all rows.
 
     Raises:
         ValueError: the search finds fewer for a row.
         MissingPackageError: usearch is not installed.
     """
-    from curation.neighbor_graph import approximate_neighbors
+    from curation.neighbor_graph import approximate_neighbors, graph_of
 
     keepers, rows = np.arange(len(units)), _with_direction(units)
+    graph = graph_of(units[rows], stored)
     if len(rows) < 2:
-        return keepers
+        return keepers, graph.stored
     wanted = min(num_neighbors, len(rows) - 1)
-    found = approximate_neighbors(units[rows], wanted, np.arange(len(rows)))
-    return _joined(units, keepers, rows[found.rows].ravel(), np.repeat(rows, wanted), threshold)
+    found = approximate_neighbors(units[rows], wanted, np.arange(len(rows)), graph)
+    joined = _joined(units, keepers, rows[found.rows].ravel(), np.repeat(rows, wanted), threshold)
+    return joined, graph.stored
 
 
 def _with_direction(units: Points) -> Rows:

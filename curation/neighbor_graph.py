@@ -3,10 +3,13 @@
 Malkov, Yashunin, "Efficient and Robust Approximate Nearest Neighbor Search Using Hierarchical
 Navigable Small World Graphs", IEEE TPAMI 42, 2020. https://arxiv.org/abs/1603.09320, as in the package usearch.
 
-Some neighbours may be missed; the distances of those found are measured exactly. Which are missed depends on the order
-in which points enter the graph, so it is built anew, in that order, whenever points are added.
+Some neighbours may be missed; the distances of those found are measured exactly. A graph grows: points enter it in
+their order, in parts of a fixed number, and before each part the graph is written and read back, which sets the
+package's random levels back to their start. So a graph that was stored and then grown is the same, bit for bit, as one
+that got all points at once.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,37 +17,100 @@ from numpy.typing import NDArray
 
 from curation.neighbors import Neighbors, Rows, check_enough, joined, nobody, squared_distances
 from storage.errors import MissingPackageError
+from storage.values import Array
 
 SEARCHED_PER_NEIGHBOR = 4
 """Candidates asked for, times the neighbours wanted: those beyond them make up for what single precision misorders."""
 QUERIES_AT_ONCE = 8192
 """Points whose candidates are measured together."""
+POINTS_OF_A_PART = 1 << 16
+"""Points that enter between two writings of the graph; those of an unfinished part enter anew when it grows."""
 
 
-def approximate_neighbors(points: NDArray[np.floating], num_neighbors: int, ranks: Rows) -> Neighbors:
-    """The nearest others that the graph finds for every point.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Graph:
+    """Points joined to some that are near them."""
+
+    index: Any
+    """All points, as usearch has them."""
+    stored: NDArray[np.uint8]
+    """The points of all finished parts in usearch's format; of no length where no part is finished."""
+
+
+def graph_of(points: NDArray[np.floating], stored: Array | None = None) -> Graph:
+    """The graph of some points, from nothing or from that of the first of them.
+
+    Args:
+        points: (N, D) finite coordinates, in the order in which they enter.
+        stored: what a graph of the first M of these points, M < N, has stored; None for nothing. What this version of
+            usearch cannot read, or is no such graph, is left aside.
+
+    Raises:
+        MissingPackageError: usearch is not installed.
+    """
+    single = np.ascontiguousarray(points, dtype=np.float32)
+    stored, size = _usable(stored, single)
+    index = _index(single.shape[1], stored)
+    for first in range(size, len(single), POINTS_OF_A_PART):
+        part = single[first : first + POINTS_OF_A_PART]
+        # One thread, so that the same points in the same order make the same graph.
+        index.add(np.arange(first, first + len(part), dtype=np.uint64), part, threads=1)
+        if len(part) == POINTS_OF_A_PART:
+            stored = np.frombuffer(index.save(), dtype=np.uint8)
+            index = _index(single.shape[1], stored)
+    return Graph(index=index, stored=stored)
+
+
+def _usable(stored: Array | None, points: NDArray[np.float32]) -> tuple[NDArray[np.uint8], int]:
+    """What is stored and its number of points, or nothing and 0 where it cannot be gone on from."""
+    nothing = np.empty(0, dtype=np.uint8)
+    if stored is None or not len(stored):
+        return nothing, 0
+    try:
+        index = _index(points.shape[1], stored)
+    except (RuntimeError, ValueError):
+        return nothing, 0
+    fits = index.ndim == points.shape[1] and len(index) <= len(points) and len(index) % POINTS_OF_A_PART == 0
+    return (stored.astype(np.uint8, copy=False), len(index)) if fits else (nothing, 0)
+
+
+def _index(num_dimensions: int, stored: Array) -> Any:
+    """An index of usearch with the points that are stored."""
+    try:
+        from usearch.index import Index
+    except ImportError as missing:
+        raise MissingPackageError(
+            "an approximate search for neighbours needs usearch: pip install 'tamis[neighbors]', or say "
+            "search = 'exact', which compares all pairs"
+        ) from missing
+    index = Index(ndim=num_dimensions, metric="l2sq", dtype="f32")
+    if len(stored):
+        index.load(np.ascontiguousarray(stored, dtype=np.uint8).data)
+    return index
+
+
+def approximate_neighbors(points: NDArray[np.floating], num_neighbors: int, ranks: Rows, graph: Graph) -> Neighbors:
+    """The nearest others that a graph finds for every point.
 
     Args:
         points: (N, D) finite coordinates.
         num_neighbors: k, at least 1 and below N.
         ranks: (N,) place of each point's id: what breaks ties.
+        graph: that of these points.
 
     Returns:
         Lists of k neighbours, the same for the same points in the same order.
 
     Raises:
         ValueError: there are not more than k points, or the graph leaves a point with fewer neighbours.
-        MissingPackageError: usearch is not installed.
     """
     check_enough(len(points), num_neighbors)
     single = np.ascontiguousarray(points, dtype=np.float32)
-    graph = _empty_graph(points.shape[1])
-    # One thread, so that the same points in the same order make the same graph.
-    graph.add(np.arange(len(points), dtype=np.uint64), single, threads=1)
     found = nobody(len(points), num_neighbors)
     for start in range(0, len(points), QUERIES_AT_ONCE):
         block = slice(start, start + QUERIES_AT_ONCE)
-        place, row = _candidates(graph, single[block], min(SEARCHED_PER_NEIGHBOR * num_neighbors + 1, len(points)))
+        wanted = min(SEARCHED_PER_NEIGHBOR * num_neighbors + 1, len(points))
+        place, row = _candidates(graph.index, single[block], wanted)
         place, row = place[start + place != row], row[start + place != row]
         measured = squared_distances(points[start + place], points[row])
         lists = joined(nobody(len(single[block]), num_neighbors), place, row, measured, ranks)
@@ -58,17 +124,9 @@ def approximate_neighbors(points: NDArray[np.floating], num_neighbors: int, rank
     return found
 
 
-def _empty_graph(num_dimensions: int) -> Any:
-    try:
-        from usearch.index import Index
-    except ImportError as missing:
-        raise MissingPackageError("search = 'approximate' needs usearch: pip install 'tamis[neighbors]'") from missing
-    return Index(ndim=num_dimensions, metric="l2sq", dtype="f32")
-
-
-def _candidates(graph: Any, queries: NDArray[np.float32], wanted: int) -> tuple[Rows, Rows]:
+def _candidates(index: Any, queries: NDArray[np.float32], wanted: int) -> tuple[Rows, Rows]:
     """Pairs of a query and a row that the graph thinks near it."""
-    matches: Any = graph.search(queries, wanted)
+    matches: Any = index.search(queries, wanted)
     keys = np.atleast_2d(matches.keys).astype(np.int64)
     counts = np.full(1, keys.shape[1]) if len(queries) == 1 else matches.counts
     place, column = np.nonzero(np.arange(keys.shape[1]) < counts[:, None])

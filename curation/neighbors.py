@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from curation.scorer import check_finite
 from storage.values import Signals
 
-Search = Literal["exact", "approximate"]
-"""`exact` compares all pairs; `approximate` follows a graph of `curation/neighbor_graph.py`."""
+Search = Literal["auto", "exact", "approximate"]
+"""`exact` compares all pairs; `approximate` follows a graph of `curation/neighbor_graph.py`; `auto` is exact as long as
+that takes about a minute."""
 
 Points = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
+EXACT_AT_MOST = 100_000
+"""Rows up to which `auto` compares all pairs."""
 QUERIES_AT_ONCE = 256
 POINTS_AT_ONCE = 4096
 PAIRS_AT_ONCE = 1 << 16
@@ -41,19 +44,29 @@ class Neighbors:
         return self.squared_distances[:, -1]
 
 
-def embedding_of(signals: Signals) -> NDArray[np.floating]:
-    """Signal `embedding` (N, D), checked.
+def embeddings_of(signals: Signals) -> list[NDArray[np.floating]]:
+    """Signal `embedding`, checked: (N, D) for each seed of a learner at its last epoch, or the only one there is.
 
     Raises:
         ValueError: it was not given, has another shape, or is not finite.
     """
     embedding = signals["embedding"]
-    if embedding.ndim != 2 or not np.issubdtype(embedding.dtype, np.floating):
-        raise ValueError(
-            f"signal 'embedding' must be (N, D) of floating point, got {embedding.shape} of {embedding.dtype}"
-        )
-    check_finite(signals.index, "embedding", embedding[None])
-    return embedding
+    found = list(signals.at_epoch("embedding", None)) if "embedding" in signals.epochs else [embedding]
+    for one in found:
+        if one.ndim != 2 or not np.issubdtype(one.dtype, np.floating):
+            raise ValueError(f"signal 'embedding' must be (N, D) of floating point, got {one.shape} of {one.dtype}")
+        check_finite(signals.index, "embedding", one[None])
+    return found
+
+
+def embedding_of(signals: Signals) -> NDArray[np.floating]:
+    """The same as one array: the embeddings of R seeds side by side, (N, R * D).
+
+    Raises:
+        ValueError: as `embeddings_of`.
+    """
+    found = embeddings_of(signals)
+    return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
 
 
 def check_search(num_neighbors: int, search: Search) -> None:
@@ -62,6 +75,11 @@ def check_search(num_neighbors: int, search: Search) -> None:
         raise ValueError(f"num_neighbors must be at least 1, got {num_neighbors}")
     if search not in get_args(Search):
         raise ValueError(f"search must be one of {', '.join(get_args(Search))}, got {search!r}")
+
+
+def searches_exactly(search: Search, num_examples: int) -> bool:
+    """Whether so many examples are compared with each other, all with all."""
+    return search == "exact" or (search == "auto" and num_examples <= EXACT_AT_MOST)
 
 
 def check_same_width(embedding: NDArray[np.floating], earlier: NDArray[np.floating]) -> None:

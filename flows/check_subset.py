@@ -24,6 +24,7 @@ from curation.checks.share_shift import ShareShift, share_shift
 from curation.checks.two_samples import MAX_ROWS, MIN_ROWS, are_enough, bag_of_words, two_samples
 from curation.examiners.hashed_ngrams import HashedNgrams
 from curation.examiners.minhash import MinHash
+from curation.neighbors import embedding_of
 from curation.scorers.exact_duplicates import first_with_same
 from curation.scorers.near_duplicates import NearDuplicates
 from flows.checked_rows import TEXT, CheckedRows, checked_rows
@@ -131,7 +132,7 @@ def _recorded_embedding(store: Store, request: Request, training: CheckedRows) -
         if source is None or "embedding" not in source.meta.get("signals", {}):
             continue
         if source.kind == "training":
-            embedding = read_signals(store, record.request, ("embedding",))["embedding"]
+            embedding = embedding_of(read_signals(store, record.request, ("embedding",)))
         else:
             embedding = store.unrecorded(source.id, training.index, ["embedding"])["embedding"]
         return embedding.reshape(len(embedding), -1)

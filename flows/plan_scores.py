@@ -142,7 +142,7 @@ class ScorePlan:
     @property
     def _stability(self) -> float | None:
         learner = self.recipe.learners.get(self.config.signals or "")
-        return learner.stop_when_stable if learner is not None and _has_halves(self.scorer) else None
+        return learner.stop_when_stable if learner is not None else None
 
     def _trained(self, dataset: str, seeds: int) -> dict[str, str]:
         """Ids of the trainings of so many seeds, by role."""
@@ -245,15 +245,8 @@ def _check_stability(recipe: Recipe) -> None:
                 f"learners.{name}.stop_when_stable starts with two seeds, so it has no effect with seeds = "
                 f"{recipe.seeds}; allow more seeds, or leave it out"
             )
-        reading = [scorer_of(own, one) for own, one in recipe.scorers.items() if one.signals == name]
-        if not any(_has_halves(one) for one in reading):
-            read = f"every scorer of {name} reads embeddings of all seeds" if reading else f"no scorer reads {name}"
-            raise ValueError(f"learners.{name}.stop_when_stable has no effect: {read}; leave it out")
-
-
-def _has_halves(scorer: Scorer) -> bool:
-    """Whether some of a learner's seeds give scores too; embeddings are read of all seeds, side by side."""
-    return "embedding" not in scorer.reads
+        if not any(one.signals == name for one in recipe.scorers.values()):
+            raise ValueError(f"learners.{name}.stop_when_stable has no effect: no scorer reads {name}; leave it out")
 
 
 def _check_folds(recipe: Recipe) -> None:

@@ -44,10 +44,7 @@ def read_signals(store: Store, request: Request, names: tuple[str, ...]) -> Sign
 
 
 def _recorded(store: Store, dataset: Dataset, sources: Mapping[str, str], names: tuple[str, ...]) -> Signals:
-    """What trainings on everything recorded, `signals.<seed>`, and those without a fold, `signals.<seed>.<fold>`.
-
-    Of recorded embeddings the last epoch's, (N, R * D): those of all seeds side by side, as if examined.
-    """
+    """What trainings on everything recorded, `signals.<seed>`, and those without a fold, `signals.<seed>.<fold>`."""
     folds: dict[str, list[str]] = {}
     for role, training in sources.items():
         if role.count(".") == 2:
@@ -56,8 +53,6 @@ def _recorded(store: Store, dataset: Dataset, sources: Mapping[str, str], names:
     given, index = what_is_given(dataset), dataset.index("train")
     signals = store.signals(whole, names, given) if whole else Signals(index=index, arrays=given)
     arrays, epochs = dict(signals.arrays), dict(signals.epochs)
-    if epochs.pop("embedding", None):
-        arrays["embedding"] = np.concatenate(list(signals.at_epoch("embedding", None)), axis=1)
     if folds:
         probs, epoch = out_of_fold_probs(store, list(folds.values()), index)
         arrays[OUT_OF_FOLD], epochs[OUT_OF_FOLD] = probs, (epoch,)

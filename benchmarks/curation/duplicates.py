@@ -13,8 +13,9 @@ hashes with SHA-1, as it does by default, keeps its index in memory and stops at
 On a sample, clusters are compared with those that exact Jaccard similarities of 0.8 make: precision and recall are of
 pairs of texts in one cluster. datasketch once gets our signatures, and its clusters must then be ours. datatrove is no
 dependency and needs an environment of its own: `python -m venv trove && trove/bin/pip install datatrove spacy
-tokenizers orjson`, then `--datatrove trove/bin/python`; it gets the same trigrams and bands, counts a shared
-band as a duplicate without looking further, and is timed with reading and writing its files, on one core.
+tokenizers orjson regex`, then `--datatrove trove/bin/python`; it gets the same trigrams and bands, counts a shared
+band as a duplicate without looking further, and runs once, timed with reading and writing its files, with a worker
+for each core.
 """
 
 import argparse
@@ -161,26 +162,34 @@ def exact_keepers(texts: list[str]) -> Keepers:
     return united(len(texts), zip(first[alike].tolist(), second[alike].tolist(), strict=True))
 
 
-def datatrove_keepers(texts: list[str], interpreter: str) -> tuple[Keepers, float]:
-    """Clusters by datatrove in an environment of its own, and seconds."""
+def datatrove_keepers(texts: list[str], interpreter: str) -> tuple[Keepers, dict[str, float]]:
+    """Clusters by datatrove in an environment of its own, and its seconds and peak memory."""
     from curation.signature_index import bands_for
 
     bands = bands_for(NUM_HASHES, THRESHOLD, 0.95)
+    length = -(-len(texts) // (os.cpu_count() or 1))
     with tempfile.TemporaryDirectory() as folder:
-        lines = [json.dumps({"text": text, "id": str(row)}) for row, text in enumerate(texts)]
         (Path(folder) / "texts").mkdir()
-        (Path(folder) / "texts" / "all.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        for part, first in enumerate(range(0, len(texts), length)):
+            lines = [json.dumps({"text": text, "id": str(row)}) for row, text in enumerate(texts[first:][:length])]
+            (Path(folder) / "texts" / f"{part:03d}.jsonl").write_text("\n".join(lines), encoding="utf-8")
         command = [interpreter, str(Path(__file__)), "--child", "datatrove", "--folder", folder]
         command += ["--rows", str(bands.number), "--new", str(bands.size)]
-        told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        seconds = json.loads(told.stdout.splitlines()[-1])["seconds"]
-        written = Path(folder) / "clusters" / "000000.clusters"
-        found = np.frombuffer(written.read_bytes() if written.exists() else b"", dtype="<u4").reshape(-1, 2)
+        measured = run(command, "datatrove")
+        files = sorted((Path(folder) / "clusters").glob("*.clusters"))
+        found = np.concatenate([np.empty((0, 2), dtype=np.int64), *(_numbered(path, length) for path in files)])
     heads: dict[int, int] = {}
     keepers = np.arange(len(texts))
     for row, cluster in found[np.argsort(found[:, 0], kind="stable")].tolist():
         keepers[row] = heads.setdefault(cluster, row)
-    return keepers, seconds
+    return keepers, {**measured, "found": float((keepers != np.arange(len(texts))).mean())}
+
+
+def _numbered(path: Path, length: int) -> NDArray[np.int64]:
+    """(L, 2) rows of all texts and their clusters, from what datatrove wrote for one file of so many texts."""
+    pairs = np.frombuffer(path.read_bytes(), dtype="<u4").reshape(-1, 2).astype(np.int64)
+    pairs[:, 0] += int(path.stem) * length
+    return pairs
 
 
 def with_datatrove(folder: Path, num_buckets: int, hashes_per_bucket: int) -> dict[str, float]:
@@ -204,16 +213,20 @@ def with_datatrove(folder: Path, num_buckets: int, hashes_per_bucket: int) -> di
         hash_config=HashConfig(hash_fc="sha1"),
     )
     at = {name: str(folder / name) for name in ("texts", "signatures", "buckets", "clusters")}
+    parts = len(list((folder / "texts").iterdir()))
     sign = [JsonlReader(at["texts"]), MinhashDedupSignature(output_folder=at["signatures"], config=config)]
     stages = (
-        (sign, 1),
-        ([MinhashDedupBuckets(at["signatures"], at["buckets"], config=config)], num_buckets),
-        ([MinhashDedupCluster(at["buckets"], at["clusters"], config=config, save_cluster_id=True)], 1),
+        ("signing", sign, parts),
+        ("buckets", [MinhashDedupBuckets(at["signatures"], at["buckets"], config=config)], num_buckets),
+        ("clusters", [MinhashDedupCluster(at["buckets"], at["clusters"], config=config, save_cluster_id=True)], 1),
     )
-    began = time.perf_counter()
-    for place, (steps, tasks) in enumerate(stages):
-        LocalPipelineExecutor(steps, tasks=tasks, workers=1, logging_dir=str(folder / f"log{place}")).run()
-    return {"seconds": time.perf_counter() - began}
+    seconds: dict[str, float] = {}
+    for name, steps, tasks in stages:
+        began = time.perf_counter()
+        log = str(folder / f"log_{name}")
+        LocalPipelineExecutor(steps, tasks=tasks, workers=min(parts, tasks), logging_dir=log).run()
+        seconds[name] = time.perf_counter() - began
+    return {**seconds, "first": sum(seconds.values())}
 
 
 def united(size: int, pairs: Iterable[tuple[int, int]]) -> Keepers:
@@ -251,8 +264,7 @@ def judge(sample: int, interpreter: str | None) -> None:
     if interpreter is None:
         print("datatrove is left out: it needs an environment of its own, see --help")
     else:
-        clusters["datatrove"], seconds = datatrove_keepers(texts, interpreter)
-        print(f"datatrove takes {seconds:.1f} s for {sample:,} texts")
+        clusters["datatrove"], _ = datatrove_keepers(texts, interpreter)
     print(f"{sample:,} texts, {len(truth):,} pairs in clusters of exact similarities")
     for name, keepers in clusters.items():
         pairs = together(keepers)
@@ -271,9 +283,8 @@ def child(side: str, rows: int, new: int) -> None:
         print(json.dumps(with_tamis(texts, rows if side == "tamis" else rows + new)))
 
 
-def measure(side: str, rows: int, new: int) -> dict[str, float]:
-    """What a child process measured, and its peak resident memory in MB."""
-    command = [sys.executable, str(Path(__file__)), "--child", side, "--rows", str(rows), "--new", str(new)]
+def run(command: list[str], side: str) -> dict[str, float]:
+    """What a child process measured, and the peak resident memory in MB of it or of one of its own."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(Path.cwd())})
     assert process.stdout is not None
     answer = process.stdout.read()
@@ -281,7 +292,13 @@ def measure(side: str, rows: int, new: int) -> dict[str, float]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{side} ended with {process.returncode}")
-    return {**json.loads(answer), "peak": usage.ru_maxrss / 1024}
+    return {**json.loads(answer.splitlines()[-1]), "peak": usage.ru_maxrss / 1024}
+
+
+def measure(side: str, rows: int, new: int) -> dict[str, float]:
+    """One side, in a process of its own."""
+    command = [sys.executable, str(Path(__file__)), "--child", side, "--rows", str(rows), "--new", str(new)]
+    return run(command, side)
 
 
 def spread(values: list[float]) -> str:
@@ -320,6 +337,12 @@ def main() -> None:
         peak = max(one["peak"] for one in results)
         print(f"{side:16} found {results[0]['found']:.4f}, peak {peak:.0f} MB with the texts")
     ours, peer, again = (found[side] for side in SIDES)
+    if chosen.datatrove:
+        _, trove = datatrove_keepers(random_texts(chosen.rows), chosen.datatrove)
+        stages = ", ".join(f"{name} {trove[name]:.0f} s" for name in ("signing", "buckets", "clusters"))
+        print(f"datatrove, 1 run {trove['first']:.1f} s ({stages})")
+        print(f"datatrove        found {trove['found']:.4f}, peak {trove['peak']:.0f} MB")
+        print(f"datatrove / tamis, first   {trove['first'] / statistics.median(one['first'] for one in ours):.2f}")
     for name, above, below in (
         ("datasketch / tamis, first", [one["first"] for one in peer], [one["first"] for one in ours]),
         ("datasketch / tamis, new", [one["new"] for one in peer], [one["new"] for one in ours]),

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.neighborhood import grown, started
-from curation.neighbors import Neighbors, Search, check_search, embedding_of
-from curation.scorer import Merge, MergingScorer, joined_index, parted
+from curation.neighbors import Neighbors, Search, check_search, embeddings_of
+from curation.scorer import Merge, MergingScorer, joined_index, mean_over_seeds, parted
 from storage.index import ExampleIndex
 from storage.values import Array, HighMeans, Scores, Signals
 
@@ -45,17 +45,20 @@ def majority(labels: NDArray[np.integer], rows: NDArray[np.int64]) -> tuple[NDAr
 class KNNDisagreement(MergingScorer):
     """Share of the k nearest other examples in signal `embedding` (N, D) that bear another label.
 
-    Columns: `suggested_label`, the label most of them bear, and `confidence`, their share. Further rows change those
-    earlier ones to which they are near. State are the embeddings, the labels and the neighbour lists.
+    Columns: `suggested_label`, the label most of them bear, and `confidence`, their share. Of a learner's seeds each is
+    scored by itself; the score is their mean, and the neighbours of all are asked for the label. Further rows change
+    those earlier ones to which they are near. State are embeddings, labels, and the neighbour lists or the graph.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("embedding", "label")
     high_means: ClassVar[HighMeans] = "suspect"
+    revision: ClassVar[int] = 2
 
     num_neighbors: int = 10
     """k, at least 1 and below the number of examples."""
-    search: Search = "exact"
-    """`exact`, or `approximate` for more than about 100,000 rows: misses a few, and searches anew for new rows."""
+    search: Search = "auto"
+    """`auto` compares all pairs of up to 100,000 rows; for more it follows a graph (usearch, `tamis[neighbors]`), which
+    misses a few. `exact` and `approximate` say which."""
 
     def __post_init__(self) -> None:
         check_search(self.num_neighbors, self.search)
@@ -63,20 +66,20 @@ class KNNDisagreement(MergingScorer):
     def start(self, signals: Signals) -> Merge:
         """Compare all rows with each other."""
         labels = _labels(signals)
-        found, state = started(signals.index, embedding_of(signals), self.num_neighbors, self.search)
+        found, state = started(signals.index, embeddings_of(signals), self.num_neighbors, self.search)
         return Merge(state={**state, "label": labels}, new=self._scores(signals.index, labels, found))
 
     def extend(self, state: Mapping[str, Array], earlier: Scores, signals: Signals) -> Merge:
         """Compare the new rows with all, and merge them into the lists of the old ones."""
         index, labels = joined_index(earlier.index, signals.index), np.concatenate([state["label"], _labels(signals)])
-        found, state = grown(state, index, embedding_of(signals), self.num_neighbors, self.search)
+        found, state = grown(state, index, embeddings_of(signals), self.num_neighbors, self.search)
         return parted(earlier, self._scores(index, labels, found), {**state, "label": labels})
 
-    def _scores(self, index: ExampleIndex, labels: NDArray[np.int64], found: Neighbors) -> Scores:
-        suggested, confidence = majority(labels, found.rows)
-        return Scores(
-            index=index,
-            values=disagreement(labels, found.rows),
+    def _scores(self, index: ExampleIndex, labels: NDArray[np.int64], found: list[Neighbors]) -> Scores:
+        suggested, confidence = majority(labels, np.concatenate([one.rows for one in found], axis=1))
+        return mean_over_seeds(
+            index,
+            [disagreement(labels, one.rows) for one in found],
             high_means=self.high_means,
             columns={"suggested_label": suggested, "confidence": confidence},
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.neighbors import embedding_of
 from curation.ranks import budget, by_id
 from curation.selector import Selector, check_fraction, keep_positions
 from storage.values import Scores, Selection, Signals
@@ -64,15 +65,7 @@ class KCenter(Selector):
 
     def __call__(self, signals: Signals, scores: Mapping[str, Scores], rng: np.random.Generator) -> Selection:
         """Keep exactly the budget."""
-        embeddings = signals["embedding"]
-        if embeddings.ndim != 2:
-            raise ValueError(f"signal 'embedding' must be (N, D), got {embeddings.shape}")
-        broken = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
-        if len(broken):
-            raise ValueError(
-                f"signal 'embedding' is not finite for {len(broken)} of {len(signals)} examples "
-                f"(first: {signals.index[int(broken[0])]!r})"
-            )
+        embeddings = embedding_of(signals)
         order = by_id(signals.index.ids)
         num_centers = budget(self.fraction, len(order))
         kept = order[farthest_first(embeddings[order], num_centers)] if num_centers else order[:0]

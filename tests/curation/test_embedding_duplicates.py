@@ -148,7 +148,7 @@ def test_an_implausible_share_and_other_embeddings_are_refused():
         ({"threshold": 0}, r"threshold must be in \(0, 1\], got 0"),
         ({"threshold": 1.01}, r"threshold must be in \(0, 1\], got 1.01"),
         ({"alarm_share": 0}, r"alarm_share must be in \(0, 1\], got 0"),
-        ({"search": "fast"}, "search must be one of exact, approximate, got 'fast'"),
+        ({"search": "fast"}, "search must be one of auto, exact, approximate, got 'fast'"),
     ):
         with pytest.raises(ValueError, match=message):
             EmbeddingDuplicates(**setting)

@@ -83,5 +83,5 @@ def test_missing_broken_and_flat_embeddings_are_refused():
         KCenter(fraction=0.5)(Signals(index=index, arrays={}), {}, np.random.default_rng(0))
     with pytest.raises(ValueError, match=r"'embedding' is not finite for 1 of 2 examples \(first: 'world:001'\)"):
         run(KCenter(fraction=0.5), [[0.0], [np.nan]])
-    with pytest.raises(ValueError, match=r"'embedding' must be \(N, D\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"'embedding' must be \(N, D\) of floating point, got \(2,\)"):
         run(KCenter(fraction=0.5), np.array([0.0, 1.0]))

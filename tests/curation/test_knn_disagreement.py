@@ -66,3 +66,51 @@ def test_missing_labels_are_refused():
         KNNDisagreement(num_neighbors=1)(signals_of(np.zeros((3, 1)), np.array([0, -1, 2])))
     with pytest.raises(TypeError, match="signal 'label' must hold integers, got float64"):
         KNNDisagreement(num_neighbors=1)(signals_of(np.zeros((3, 1)), np.zeros(3)))
+
+
+def recorded(points: np.ndarray, labels: np.ndarray) -> Signals:
+    """Embeddings (R, N, D) of R seeds, of which two epochs were recorded: the first of them says nothing."""
+    index = ExampleIndex(f"world:{number:04}" for number in range(len(labels)))
+    both = np.stack([np.zeros_like(points), points], axis=2)
+    return Signals(index=index, arrays={"embedding": both, "label": labels}, epochs={"embedding": (1, 3)})
+
+
+def test_seeds_are_scored_by_themselves_and_their_neighbours_vote_together():
+    rng = np.random.default_rng(4)
+    points, labels = rng.normal(size=(3, 40, 2)), rng.integers(3, size=40)
+    found = KNNDisagreement(num_neighbors=5)(recorded(points, labels))
+    alone = [KNNDisagreement(num_neighbors=5)(signals_of(one, labels)) for one in points]
+    values = np.stack([one.values for one in alone])
+    np.testing.assert_allclose(found.values, values.mean(axis=0))
+    np.testing.assert_allclose(found.standard_error, values.std(axis=0, ddof=1) / np.sqrt(3))
+    assert all(one.standard_error is None for one in alone)
+    for row in range(40):
+        around = [labels[np.argsort(np.linalg.norm(one - one[row], axis=1), kind="stable")[1:6]] for one in points]
+        counts = np.bincount(np.concatenate(around), minlength=3)
+        assert found.columns["confidence"][row] == counts.max() / 15
+        assert counts[found.columns["suggested_label"][row]] == counts.max()
+
+
+def test_seeds_in_batches_are_those_at_once():
+    rng = np.random.default_rng(5)
+    rows = recorded(rng.normal(size=(2, 50, 2)), rng.integers(3, size=50))
+    scorer = KNNDisagreement(num_neighbors=4)
+    before = scorer.start(rows.take(np.arange(30)))
+    after = scorer.extend(before.state, before.new, rows.take(np.arange(30, 50)))
+    merged, whole = after.over(before.new), scorer(rows)
+    np.testing.assert_array_equal(merged.values, whole.values)
+    np.testing.assert_array_equal(merged.standard_error, whole.standard_error)
+    for name, column in whole.columns.items():
+        np.testing.assert_array_equal(merged.columns[name], column)
+
+
+def test_another_number_of_seeds_is_refused():
+    rng = np.random.default_rng(6)
+    points, labels = rng.normal(size=(3, 30, 2)), rng.integers(3, size=30)
+    scorer = KNNDisagreement(num_neighbors=4)
+    before = scorer.start(recorded(points[:2, :20], labels[:20]))
+    for seeds in (points[:1], points):
+        new = recorded(seeds[:, 20:], labels[20:])
+        new = Signals(index=ExampleIndex([f"new:{row}" for row in range(10)]), arrays=new.arrays, epochs=new.epochs)
+        with pytest.raises(ValueError, match=f"embeddings of {len(seeds)} seeds, and earlier ones of another number"):
+            scorer.extend(before.state, before.new, new)

@@ -66,13 +66,23 @@ def test_a_setting_that_came_later_is_hashed_only_where_it_is_not_the_default(re
     }
 
 
-def test_neighbours_and_cover_are_those_in_the_embeddings_of_all_seeds(recorded):
+def test_neighbours_are_those_of_each_seed_with_the_standard_error_of_their_mean(recorded):
+    store, _ = recorded
+    nearest = []
+    for rows in np.split(embeddings(store).astype(np.float64), 2, axis=1):
+        distances = np.linalg.norm(rows[:, None] - rows[None], axis=2)
+        np.fill_diagonal(distances, np.inf)
+        nearest.append(distances.min(axis=1))
+    found = store.scores(scores_of(store, "far"))
+    np.testing.assert_allclose(found.values, np.mean(nearest, axis=0), atol=1e-5)
+    np.testing.assert_allclose(found.standard_error, np.abs(nearest[0] - nearest[1]) / 2, atol=1e-5)
+    assert found.standard_error.max() > 0.01
+
+
+def test_a_cover_is_chosen_in_the_embeddings_of_all_seeds_side_by_side(recorded):
     store, _ = recorded
     rows = embeddings(store).astype(np.float64)
     distances = np.linalg.norm(rows[:, None] - rows[None], axis=2)
-    np.fill_diagonal(distances, np.inf)
-    np.testing.assert_allclose(store.scores(scores_of(store, "far")).values, distances.min(axis=1), atol=1e-5)
-    np.fill_diagonal(distances, 0)
     centres = [int(np.linalg.norm(rows - rows.mean(axis=0), axis=1).argmin())]
     kept = store.selection(store.version("subset", "cover").artifact).kept
     while len(centres) < kept.sum():

@@ -3,11 +3,13 @@ import pytest
 from scipy.stats import spearmanr
 
 from curation.scorers.el2n import error_l2_norm
+from curation.scorers.knn_distance import KNNDistance
 from flows.config import Recipe
 from flows.curate_and_train import curate_and_train, finished_before
 from flows.plan import plan_run
 from flows.step import show_nothing
 from storage.store import Store
+from storage.values import Signals
 from tests.flows.tiny_world import noisy_recipe
 
 LEARNER = "learners={plain={method='erm', record={logits=[2]}}}"
@@ -92,14 +94,13 @@ def test_stopping_without_an_effect_is_refused(tmp_path):
         recipe_with(tmp_path, 1.5)
 
 
-def test_scores_from_embeddings_read_all_seeds_at_once(tmp_path):
+def test_scores_from_embeddings_stop_as_well(tmp_path):
     store = Store.create(tmp_path / "store")
     recorded = "learners.plain.record={logits=[2], embedding='last'}"
-    near = "scorers.near={method='knn_distance', signals='plain'}"
-    plan = plan_run(recipe_with(tmp_path, 0.9, recorded, near), store)
-    (step,) = [one for one in plan.steps if one.title.startswith("score near")]
-    assert step.title == "score near"
-    assert "halves" not in step.request.settings
-    assert len([role for role in step.request.inputs if role.startswith("signals.")]) == 4
-    with pytest.raises(ValueError, match="no effect: every scorer of plain reads embeddings of all seeds"):
-        plan_run(recipe_with(tmp_path, 0.9, recorded, "scorers={}", near), store)
+    near = "scorers={near={method='knn_distance', signals='plain'}}"
+    curate_and_train(store, recipe_with(tmp_path, 0.01, recorded, near), show_nothing)
+    record = store.record(store.record(store.version("scored", "tiny").artifact).meta["columns"]["near"])
+    assert len([role for role in record.request.inputs if role.startswith("signals.")]) == 2
+    rows = store.signals([record.request.inputs[f"signals.{seed:03d}"] for seed in range(2)], ["embedding"], {})
+    halves = [KNNDistance()(Signals(index=rows.index, arrays={"embedding": one[:, 0]})) for one in rows["embedding"]]
+    assert record.meta["halves_agreement"] == pytest.approx(spearmanr(*(one.values for one in halves)).statistic)
