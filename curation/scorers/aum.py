@@ -10,7 +10,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.margins import suggestion
 from curation.scorer import Scorer, check_finite, given_labels, mean_over_seeds
+from curation.softmax import softmax
 from storage.values import HighMeans, Scores, Signals
 
 
@@ -34,6 +36,9 @@ def area_under_margin(logits: NDArray[np.floating], labels: NDArray[np.integer])
 class AUM(Scorer):
     """Rank examples by area under the margin, averaged over seeds.
 
+    Columns: `suggested_label`, the class of the largest mean probability over the epochs read and the seeds, and
+    `confidence`, that probability.
+
     Differs from the paper: no extra class of threshold samples is trained, so this is the
     ranking alone; a selector decides where to cut it.
     """
@@ -41,6 +46,7 @@ class AUM(Scorer):
     reads: ClassVar[tuple[str, ...]] = ("train_logits", "label")
     high_means: ClassVar[HighMeans] = "clean"
     per_example: ClassVar[bool] = True
+    revision: ClassVar[int] = 2
 
     burn_in: int = 0
     """Epochs ignored at the start of training, at least 0."""
@@ -62,4 +68,15 @@ class AUM(Scorer):
         check_finite(signals.index, "train_logits", logits)
         labels = given_labels(signals, logits.shape[-1])
         margins = [area_under_margin(of_seed, labels) for of_seed in logits]
-        return mean_over_seeds(signals.index, margins, high_means=self.high_means)
+        columns = suggestion(_mean_probs(logits), labels)
+        return mean_over_seeds(signals.index, margins, high_means=self.high_means, columns=columns)
+
+
+def _mean_probs(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(N, K) probabilities from (R, N, T, K) logits, one epoch at a time."""
+    seeds, _, epochs, _ = logits.shape
+    mean: NDArray[np.float64] = sum(
+        (softmax(logits[seed, :, epoch]) / (seeds * epochs) for seed in range(seeds) for epoch in range(epochs)),
+        start=np.zeros((logits.shape[1], logits.shape[3])),
+    )
+    return mean

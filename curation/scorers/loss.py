@@ -11,8 +11,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.margins import suggestion
 from curation.scorer import Scorer, check_epoch, check_finite, given_labels, mean_over_seeds
-from curation.softmax import log_softmax
+from curation.softmax import log_softmax, softmax
 from storage.values import HighMeans, Scores, Signals
 
 
@@ -32,11 +33,15 @@ def cross_entropy(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Loss(Scorer):
-    """Rank examples by their cross-entropy at one epoch, averaged over seeds."""
+    """Rank examples by their cross-entropy at one epoch, averaged over seeds.
+
+    Columns: `suggested_label`, the class of the largest mean probability, and `confidence`, that probability.
+    """
 
     reads: ClassVar[tuple[str, ...]] = ("logits", "label")
     high_means: ClassVar[HighMeans] = "hard"
     per_example: ClassVar[bool] = True
+    revision: ClassVar[int] = 2
 
     epoch: int | None = None
     """Epoch read, at least 1; None means the last recorded one."""
@@ -50,4 +55,5 @@ class Loss(Scorer):
         check_finite(signals.index, "logits", logits)
         labels = given_labels(signals, logits.shape[-1])
         losses = [cross_entropy(of_seed, labels) for of_seed in logits]
-        return mean_over_seeds(signals.index, losses, high_means=self.high_means)
+        columns = suggestion(softmax(logits).mean(axis=0), labels)
+        return mean_over_seeds(signals.index, losses, high_means=self.high_means, columns=columns)

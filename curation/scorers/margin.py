@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.margins import margins
+from curation.margins import margins, suggestion
 from curation.scorer import Scorer, check_epoch, check_finite, given_labels, mean_over_seeds
 from curation.softmax import softmax
 from storage.values import HighMeans, Scores, Signals
@@ -34,12 +34,15 @@ def probability_margins(logits: NDArray[np.floating], labels: NDArray[np.integer
 class Margin(Scorer):
     """Rank examples by their probability margin at one epoch, averaged over seeds.
 
+    Columns: `suggested_label`, the class of the largest mean probability, and `confidence`, that probability.
+
     Differs from the source: the sign is turned, so that high means clean, as for AUM.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("logits", "label")
     high_means: ClassVar[HighMeans] = "clean"
     per_example: ClassVar[bool] = True
+    revision: ClassVar[int] = 2
 
     epoch: int | None = None
     """Epoch read, at least 1; None means the last recorded one."""
@@ -55,4 +58,5 @@ class Margin(Scorer):
         check_finite(signals.index, "logits", logits)
         labels = given_labels(signals, logits.shape[-1])
         found = [probability_margins(of_seed, labels) for of_seed in logits]
-        return mean_over_seeds(signals.index, found, high_means=self.high_means)
+        columns = suggestion(softmax(logits).mean(axis=0), labels)
+        return mean_over_seeds(signals.index, found, high_means=self.high_means, columns=columns)

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from curation.label_actions import LabelAction
 from curation.scorers.aum import AUM, area_under_margin
 from storage.index import ExampleIndex
 from storage.values import Signals
@@ -89,3 +90,24 @@ def test_impossible_settings_and_single_classes_are_refused():
         AUM(burn_in=-1)
     with pytest.raises(ValueError, match="at least 2 classes, got 1"):
         AUM()(one_epoch("train_logits", [[1.0]], [0]))
+
+
+def test_the_suggested_label_has_the_largest_mean_probability_over_epochs_and_seeds():
+    world = planted_flips()
+    logits, labels = world.signals["train_logits"], world.signals["label"]
+    found = AUM(burn_in=1)(world.signals)
+    read = [place for place, epoch in enumerate(world.signals.epochs["train_logits"]) if epoch > 1]
+    for row in range(0, len(labels), 7):
+        each = [np.exp(one[row, epoch]) / np.exp(one[row, epoch]).sum() for one in logits for epoch in read]
+        mean = np.mean(each, axis=0)
+        assert found.columns["suggested_label"][row] == mean.argmax()
+        assert found.columns["confidence"][row] == pytest.approx(mean.max())
+    assert np.mean(found.columns["suggested_label"] == world.clean_labels) > 0.9
+
+
+def test_wrong_labels_are_flagged_by_their_suggestion_for_label_actions():
+    world = planted_flips()
+    action = LabelAction(score="aum", action="relabel", confidence=0.0)
+    decided = action.decide(world.signals, {"aum": AUM()(world.signals)})
+    assert decided.labels is not None
+    assert np.mean(decided.labels == world.clean_labels) > np.mean(world.signals["label"] == world.clean_labels)

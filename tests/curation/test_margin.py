@@ -4,9 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from curation.margins import margins, rival_classes
+from curation.margins import margins, rival_classes, suggestion
+from curation.scorers.loss import Loss
 from curation.scorers.margin import Margin, probability_margins
 from curation.softmax import softmax
+from storage.index import ExampleIndex
+from storage.values import Signals
 from tests.worlds import one_epoch, planted_flips
 
 
@@ -68,3 +71,20 @@ def test_one_class_and_epoch_0_are_refused():
         Margin()(one_epoch("logits", [[1.0]], [0]))
     with pytest.raises(ValueError, match="epoch must be at least 1, got 0"):
         Margin(epoch=0)
+
+
+def test_a_suggestion_is_the_likeliest_class_and_the_label_where_it_ties():
+    probs = np.array([[0.2, 0.5, 0.3], [0.4, 0.4, 0.2], [0.4, 0.4, 0.2], [0.4, 0.4, 0.2]])
+    columns = suggestion(probs, np.array([0, 1, 0, 2]))
+    assert columns["suggested_label"].tolist() == [1, 1, 0, 0]
+    assert columns["confidence"].tolist() == [0.5, 0.4, 0.4, 0.4]
+
+
+@pytest.mark.parametrize("scorer", [Margin(epoch=2), Loss(epoch=2)])
+def test_seeds_suggest_by_their_mean_probability(scorer):
+    # At epoch 2 the seeds give class 0 (0.6, 0.3) and class 1 (0.4, 0.7): means 0.45 and 0.55.
+    probs = np.array([[[[0.9, 0.1], [0.6, 0.4]]], [[[0.9, 0.1], [0.3, 0.7]]]])
+    arrays = {"logits": np.log(probs), "label": np.array([0])}
+    found = scorer(Signals(index=ExampleIndex(["world:0"]), arrays=arrays, epochs={"logits": (1, 2)}))
+    assert found.columns["suggested_label"].tolist() == [1]
+    assert found.columns["confidence"][0] == pytest.approx(0.55)
