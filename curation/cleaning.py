@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.packages import check_imbalanced_learn
 from curation.rebalancer import Rebalanced, TrainingRows
-from storage.errors import MissingPackageError
 
 
 def without_contradicted(rows: TrainingRows, made: Rebalanced, num_neighbors: int) -> Rebalanced:
@@ -13,10 +13,9 @@ def without_contradicted(rows: TrainingRows, made: Rebalanced, num_neighbors: in
     Raises:
         MissingPackageError: imbalanced-learn is not installed.
     """
-    try:
-        from imblearn.under_sampling import EditedNearestNeighbours
-    except ImportError as missing:
-        raise _not_installed("smote_enn") from missing
+    check_imbalanced_learn("smote_enn")
+    from imblearn.under_sampling import EditedNearestNeighbours
+
     rule = EditedNearestNeighbours(sampling_strategy="all", n_neighbors=num_neighbors, kind_sel="all")
     rule.fit_resample(*_together(rows, made))
     return _left(rows, made, rule.sample_indices_)
@@ -28,17 +27,12 @@ def without_links(rows: TrainingRows, made: Rebalanced) -> Rebalanced:
     Raises:
         MissingPackageError: imbalanced-learn is not installed.
     """
-    try:
-        from imblearn.under_sampling import TomekLinks
-    except ImportError as missing:
-        raise _not_installed("smote_tomek") from missing
+    check_imbalanced_learn("smote_tomek")
+    from imblearn.under_sampling import TomekLinks
+
     rule = TomekLinks(sampling_strategy="all")
     rule.fit_resample(*_together(rows, made))
     return _left(rows, made, rule.sample_indices_)
-
-
-def _not_installed(method: str) -> MissingPackageError:
-    return MissingPackageError(f"{method} needs imbalanced-learn: pip install 'tamis[rebalance]'")
 
 
 def _together(rows: TrainingRows, made: Rebalanced) -> tuple[NDArray[np.floating], NDArray[np.int64]]:

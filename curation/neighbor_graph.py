@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.neighbors import Neighbors, Rows, check_enough, joined, nobody, squared_distances
-from storage.errors import MissingPackageError
+from curation.packages import check_usearch
 from storage.values import Array
 
 SEARCHED_PER_NEIGHBOR = 4
@@ -76,13 +76,9 @@ def _usable(stored: Array | None, points: NDArray[np.float32]) -> tuple[NDArray[
 
 def _index(num_dimensions: int, stored: Array) -> Any:
     """An index of usearch with the points that are stored."""
-    try:
-        from usearch.index import Index
-    except ImportError as missing:
-        raise MissingPackageError(
-            "an approximate search for neighbours needs usearch: pip install 'tamis[neighbors]', or say "
-            "search = 'exact', which compares all pairs"
-        ) from missing
+    check_usearch()
+    from usearch.index import Index
+
     index = Index(ndim=num_dimensions, metric="l2sq", dtype="f32")
     if len(stored):
         index.load(np.ascontiguousarray(stored, dtype=np.uint8).data)

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.packages import check_usearch
 from curation.scorer import check_finite
 from storage.values import Signals
 
@@ -80,6 +81,16 @@ def check_search(num_neighbors: int, search: Search) -> None:
 def searches_exactly(search: Search, num_examples: int) -> bool:
     """Whether so many examples are compared with each other, all with all."""
     return search == "exact" or (search == "auto" and num_examples <= EXACT_AT_MOST)
+
+
+def check_search_package(search: Search, num_examples: int) -> None:
+    """Refuse to follow a graph of so many examples without usearch.
+
+    Raises:
+        MissingPackageError: it is needed and not installed.
+    """
+    if not searches_exactly(search, num_examples):
+        check_usearch()
 
 
 def check_same_width(embedding: NDArray[np.floating], earlier: NDArray[np.floating]) -> None:

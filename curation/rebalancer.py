@@ -142,6 +142,13 @@ class Rebalancer(ABC):
     only_copies: ClassVar[bool] = False
     """Whether it leaves rows out or repeats them and reads no feature, so that they may hold anything."""
 
+    def check_packages(self, num_examples: int) -> None:  # noqa: B027
+        """Refuse where an optional package is missing that so many examples need; a recipe's plan asks this first.
+
+        Raises:
+            MissingPackageError: one is not installed; the message says how to install it.
+        """
+
     @abstractmethod
     def __call__(self, rows: TrainingRows, rng: np.random.Generator) -> Rebalanced:
         """Even out the classes.

@@ -34,6 +34,13 @@ class Scorer(ABC):
     revision: ClassVar[int] = 1
     """Raised whenever the method's numbers change: stored scores of older revisions are not reused."""
 
+    def check_packages(self, num_examples: int) -> None:  # noqa: B027
+        """Refuse where an optional package is missing that so many examples need; a recipe's plan asks this first.
+
+        Raises:
+            MissingPackageError: one is not installed; the message says how to install it.
+        """
+
     @abstractmethod
     def __call__(self, signals: Signals) -> Scores:
         """Score every example of these signals."""

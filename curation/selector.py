@@ -28,6 +28,13 @@ class Selector(ABC):
         """Names of the scores that this selector needs; none unless it says so."""
         return ()
 
+    def check_packages(self, num_examples: int) -> None:  # noqa: B027
+        """Refuse where an optional package is missing that so many examples need; a recipe's plan asks this first.
+
+        Raises:
+            MissingPackageError: one is not installed; the message says how to install it.
+        """
+
     @abstractmethod
     def __call__(self, signals: Signals, scores: Mapping[str, Scores], rng: np.random.Generator) -> Selection:
         """Weigh every example.

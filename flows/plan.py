@@ -9,6 +9,7 @@ from flows.config import Recipe, check_beside_metadata, check_score_names
 from flows.embed_examples import embedding_request
 from flows.ingest_examples import source_hints, source_settings
 from flows.plan_columns import newest_columns
+from flows.plan_packages import check_packages
 from flows.plan_scores import ScorePlan, check_readable, section_steps
 from flows.plan_selection import selection_request
 from flows.plan_training import evaluation_request, training_request
@@ -225,6 +226,7 @@ def plan_run(recipe: Recipe, store: Store) -> Plan:
     Raises:
         ValueError: a method or setting of the recipe does not exist or is not allowed.
         SourceError: the source is missing or of an unknown format.
+        MissingPackageError: a method needs a package that is not installed.
     """
     planner = _Planner(recipe, store)
     for name, config in recipe.learners.items():
@@ -234,6 +236,7 @@ def plan_run(recipe: Recipe, store: Store) -> Plan:
     columns, shown = planner.scores(dataset)
     selection = planner.rebalanced(dataset, planner.selection(dataset, shown))
     planner.report(dataset, columns, selection)
+    check_packages(planner.steps, store)
     return Plan(recipe=recipe, steps=tuple(planner.steps), grown=planner.grown, unsettled=planner.unsettled)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from curation.balance import Balance, check_balance
 from curation.cleaning import without_contradicted
 from curation.interpolation import grown_by_smote
+from curation.packages import check_imbalanced_learn
 from curation.rebalancer import Rebalanced, Rebalancer, TrainingRows, check_at_least
 
 
@@ -32,6 +33,10 @@ class SMOTEENN(Rebalancer):
         check_balance(self.balance)
         check_at_least("num_neighbors", self.num_neighbors, 1)
         check_at_least("num_cleaning_neighbors", self.num_cleaning_neighbors, 1)
+
+    def check_packages(self, num_examples: int) -> None:
+        """Ask for imbalanced-learn."""
+        check_imbalanced_learn("smote_enn")
 
     def __call__(self, rows: TrainingRows, rng: np.random.Generator) -> Rebalanced:
         """Add rows, then take out rows.

@@ -23,6 +23,7 @@ from curation.neighbors import (
     Search,
     check_same_width,
     check_search,
+    check_search_package,
     embedding_of,
     searches_exactly,
 )
@@ -60,6 +61,10 @@ class EmbeddingDuplicates(MergingScorer):
         check_search(self.num_neighbors, self.search)
         if not 0 < self.threshold <= 1:
             raise ValueError(f"threshold must be in (0, 1], got {self.threshold}")
+
+    def check_packages(self, num_examples: int) -> None:
+        """Ask for usearch where a graph is followed."""
+        check_search_package(self.search, num_examples)
 
     def start(self, signals: Signals) -> Merge:
         """Compare all rows with each other."""

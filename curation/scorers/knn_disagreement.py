@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.neighborhood import grown, started
-from curation.neighbors import Neighbors, Search, check_search, embeddings_of
+from curation.neighbors import Neighbors, Search, check_search, check_search_package, embeddings_of
 from curation.scorer import Merge, MergingScorer, joined_index, mean_over_seeds, parted
 from storage.index import ExampleIndex
 from storage.values import Array, HighMeans, Scores, Signals
@@ -62,6 +62,10 @@ class KNNDisagreement(MergingScorer):
 
     def __post_init__(self) -> None:
         check_search(self.num_neighbors, self.search)
+
+    def check_packages(self, num_examples: int) -> None:
+        """Ask for usearch where a graph is followed."""
+        check_search_package(self.search, num_examples)
 
     def start(self, signals: Signals) -> Merge:
         """Compare all rows with each other."""

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.neighbors import embedding_of, squared_distances
+from curation.packages import check_kmedoids
 from curation.ranks import ascending, budget, by_id, descending
 from curation.selector import Selector, check_fraction, keep_positions
-from storage.errors import MissingPackageError
 from storage.values import Scores, Selection, Signals
 
 Keep = Literal["far", "near"]
@@ -67,10 +67,9 @@ def medoids(points: NDArray[np.floating], num_prototypes: int, seed: int) -> NDA
             f"medoids need all distances between examples, so at most {MOST_FOR_MEDOIDS} of them, got {len(points)}; "
             "use kind = 'centroids'"
         )
-    try:
-        import kmedoids
-    except ImportError as missing:
-        raise MissingPackageError("kind = 'medoids' needs kmedoids: pip install 'tamis[prototypes]'") from missing
+    check_kmedoids()
+    import kmedoids
+
     distances = np.empty((len(points), len(points)), dtype=np.float32)
     for row, point in enumerate(points):
         distances[row] = np.sqrt(squared_distances(points, point[None]))
@@ -107,6 +106,11 @@ class Prototypes(Selector):
         for name, value, known in (("keep", self.keep, Keep), ("kind", self.kind, Kind)):
             if value not in get_args(known):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}")
+
+    def check_packages(self, num_examples: int) -> None:
+        """Ask for kmedoids where it is needed."""
+        if self.kind == "medoids":
+            check_kmedoids()
 
     def __call__(self, signals: Signals, scores: Mapping[str, Scores], rng: np.random.Generator) -> Selection:
         """Keep exactly the budget.

@@ -146,6 +146,8 @@ def test_auto_goes_from_exact_lists_to_a_graph_where_rows_become_many(small_part
 
 
 def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "usearch.index", None)
-    with pytest.raises(ImportError, match=r"needs usearch: pip install 'tamis\[neighbors\]', or say search = 'exact'"):
+    monkeypatch.setitem(sys.modules, "usearch", None)
+    with pytest.raises(
+        ImportError, match=r"compares all pairs instead\) needs usearch: pip install 'tamis\[neighbors\]'"
+    ):
         searched(clouds(20), 3)

@@ -160,6 +160,6 @@ def test_copies_have_one_parent_and_no_gap():
 
 
 def test_cleaning_without_imbalanced_learn_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "imblearn.under_sampling", None)
+    monkeypatch.setitem(sys.modules, "imblearn", None)
     with pytest.raises(ImportError, match=r"smote_enn needs imbalanced-learn: pip install 'tamis\[rebalance\]'"):
         SMOTEENN()(clouds(), np.random.default_rng(0))

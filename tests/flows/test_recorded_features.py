@@ -1,7 +1,4 @@
-import sys
-
 import numpy as np
-import polars as pl
 import pytest
 
 from curation.scorers.grand import last_layer_gradient_norm
@@ -10,7 +7,6 @@ from flows.curate_and_train import curate_and_train
 from flows.plan import plan_run
 from flows.step import show_nothing
 from storage.store import Store
-from tests.flows.commands import tamis
 from tests.flows.tiny_world import noisy_recipe
 
 RECORD = "{logits=[1, 2], feature_norm=[2], grad_norm=[2], embedding='last'}"
@@ -122,36 +118,3 @@ def test_a_selection_from_a_learner_without_embedding_is_refused(tmp_path):
         )
     with pytest.raises(ValueError, match=r"scorers\.whole reads the signal 'grad_norm', which learners\.plain\.record"):
         plan_run(noisy_recipe(tmp_path, "scorers={whole={method='grand', signals='plain', layers='all'}}"), store)
-
-
-def test_a_package_that_is_missing_is_told_in_a_sentence(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "kmedoids", None)
-    rows = {"row": range(20), "x": [float(row) for row in range(20)], "kind": ["a", "b"] * 10, "part": ["train"] * 20}
-    pl.DataFrame(rows).write_csv(tmp_path / "rows.csv")
-    (tmp_path / "medoids.toml").write_text(
-        f"""name = "rows"
-[source]
-location = "{tmp_path / "rows.csv"}"
-[columns]
-features = ["x"]
-label = "kind"
-key = "row"
-split = "part"
-[signals.plane]
-method = "features"
-[selection]
-subset = "middle"
-method = "prototypes"
-kind = "medoids"
-signals = "plane"
-num_prototypes = 2
-fraction = 0.5
-""",
-        encoding="utf-8",
-    )
-    store = str(tmp_path / "store")
-    code, _, err = tamis("run", str(tmp_path / "medoids.toml"), "--store", store, "--no-prefect", capsys=capsys)
-    assert (code, err.splitlines()[-1]) == (
-        1,
-        "tamis: kind = 'medoids' needs kmedoids: pip install 'tamis[prototypes]'",
-    )
