@@ -49,29 +49,27 @@ def graph_of(points: NDArray[np.floating], stored: Array | None = None) -> Graph
         MissingPackageError: usearch is not installed.
     """
     single = np.ascontiguousarray(points, dtype=np.float32)
-    stored, size = _usable(stored, single)
-    index = _index(single.shape[1], stored)
-    for first in range(size, len(single), POINTS_OF_A_PART):
+    index = None if stored is None or not len(stored) else _fitting(stored, single)
+    if index is None:
+        stored, index = np.empty(0, dtype=np.uint8), _index(single.shape[1], np.empty(0, dtype=np.uint8))
+    for first in range(len(index), len(single), POINTS_OF_A_PART):
         part = single[first : first + POINTS_OF_A_PART]
         # One thread, so that the same points in the same order make the same graph.
         index.add(np.arange(first, first + len(part), dtype=np.uint64), part, threads=1)
         if len(part) == POINTS_OF_A_PART:
             stored = np.frombuffer(index.save(), dtype=np.uint8)
             index = _index(single.shape[1], stored)
-    return Graph(index=index, stored=stored)
+    return Graph(index=index, stored=np.asarray(stored))
 
 
-def _usable(stored: Array | None, points: NDArray[np.float32]) -> tuple[NDArray[np.uint8], int]:
-    """What is stored and its number of points, or nothing and 0 where it cannot be gone on from."""
-    nothing = np.empty(0, dtype=np.uint8)
-    if stored is None or not len(stored):
-        return nothing, 0
+def _fitting(stored: Array, points: NDArray[np.float32]) -> Any:
+    """The index that is stored, or None where it cannot be of the first of these points."""
     try:
         index = _index(points.shape[1], stored)
     except (RuntimeError, ValueError):
-        return nothing, 0
+        return None
     fits = index.ndim == points.shape[1] and len(index) <= len(points) and len(index) % POINTS_OF_A_PART == 0
-    return (stored.astype(np.uint8, copy=False), len(index)) if fits else (nothing, 0)
+    return index if fits else None
 
 
 def _index(num_dimensions: int, stored: Array) -> Any:
