@@ -12,6 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curation.best_rank import Value, covering_ranks, mean_values
+from curation.targets import at_most, check_directed, equally_drawn, parts_of
+from storage.values import Signals
 
 Rows = NDArray[np.int64]
 Aggregation = Literal["max", "mean_log", "mean_reciprocal"]
@@ -26,6 +28,17 @@ class Ranked(NamedTuple):
     """(N,) rank of each: the best one, one above the cutoff for those beyond it; or 1 to N where means decide."""
     targets: Rows
     """(N,) row of the target that gave the rank; -1 where none did."""
+
+
+class Drawn(NamedTuple):
+    """What is ranked, for what, and how many of the ranked a classifier learns to recognise."""
+
+    documents: Rows
+    """(N,) rows of documents in the order of their ids, which breaks ties."""
+    targets: Rows
+    """(M,) rows of targets, as many of each benchmark."""
+    num_first: int
+    """In [1, N)."""
 
 
 def check_ranking(top_share: float, aggregation: Aggregation, max_ranked: int) -> None:
@@ -48,6 +61,43 @@ def num_positive(top_share: float, num_documents: int) -> int:
     if number >= num_documents:
         raise ValueError(f"top_share {top_share} of {num_documents} documents is all of them; lower it")
     return number
+
+
+def drawn(signals: Signals, top_share: float, per_benchmark: int | None, max_ranked: int, seed: int) -> Drawn:
+    """Documents to rank and targets to rank them for.
+
+    Args:
+        signals: must hold `benchmark` (P,), -1 for documents.
+        top_share: of the documents that are ranked, in (0, 1).
+        per_benchmark: targets of each benchmark; None for as many as the smallest has.
+        max_ranked: documents at most, at least 2.
+        seed: of both draws, at least 0.
+
+    Raises:
+        ValueError: there are no documents or no targets, a benchmark has too few, or the top share is all documents.
+    """
+    parts = parts_of(signals)
+    targets = parts.targets[equally_drawn(parts.benchmarks, per_benchmark, seed)]
+    documents = at_most(parts.documents, max_ranked, seed)
+    return Drawn(documents, targets, num_positive(top_share, len(documents)))
+
+
+def ranked_by_embedding(
+    embedding: NDArray[np.floating], given: Drawn, ids: pl.Series, aggregation: Aggregation
+) -> Ranked:
+    """Order what was drawn by the cosines of an embedding.
+
+    Args:
+        embedding: (P, D) finite, of all rows.
+        given: what was drawn of them.
+        ids: (P,) ids of all rows, for messages alone.
+        aggregation: as in `ranked`.
+
+    Raises:
+        ValueError: the embedding of a target is all 0.
+    """
+    check_directed(embedding, given.targets, ids)
+    return ranked(embedding, given.documents, given.targets, aggregation, given.num_first)
 
 
 def ranked(

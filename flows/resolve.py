@@ -113,8 +113,8 @@ def unknown_method(kind: str, name: str, names: list[str]) -> ValueError:
 
 
 def _embeds(examiner: type[Any]) -> bool:
-    """Whether an examiner makes embeddings of a text column."""
-    return "embedding" in examiner.gives and "column" in (one.name for one in fields(examiner))
+    """Whether an examiner makes embeddings of a text column, and nothing else."""
+    return examiner.gives == ("embedding",) and "column" in (one.name for one in fields(examiner))
 
 
 def _public_dataclass(module: ModuleType) -> type[Any]:

@@ -51,15 +51,16 @@ def test_the_table_is_written_between_its_marks(tmp_path, monkeypatch):
     pl.DataFrame({**asked, "gold_doc_id": gold}).write_parquet(tmp_path / "betr_benchmarks.parquet")
     document = tmp_path / "results.md"
     document.write_text("before\n\n<!-- betr_pool -->\nold\n<!-- end of betr_pool -->\n\nafter\n")
-    monkeypatch.setattr(betr_table, "METHODS", betr_table.METHODS[:1])
+    monkeypatch.setattr(betr_table, "METHODS", betr_table.METHODS[:2])
     arguments = ["--data", str(tmp_path), "--document", str(document), "--kept", str(tmp_path / "kept")]
     betr_table.main(arguments)
     text_now = document.read_text()
     assert text_now.startswith("before")
     assert text_now.endswith("after\n")
     assert "old" not in text_now
-    (row,) = [line for line in text_now.splitlines() if line.startswith("| `betr`")]
+    row, mixed = [line for line in text_now.splitlines() if line.startswith("| `betr")]
     assert "| 100.0 % |" in row
+    assert mixed.startswith("| `betr_mixed` | 100.0 % |")
     assert "again the same" in row
     # What is kept is not made again, unless what it is made of has changed.
     monkeypatch.setattr(betr_table.Trial, "read", None)

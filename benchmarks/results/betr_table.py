@@ -29,8 +29,10 @@ from benchmarks.results.kept_rows import Row, digest, rows_of
 from benchmarks.results.word_model import Vocabulary, WordModel
 from curation.examiners.ngram_counts import NgramCounts
 from curation.examiners.num_tokens import NumTokens
+from curation.latent_ngrams import LatentNgrams
 from curation.scorer import Scorer, scores_at
 from curation.scorers.betr import BETR
+from curation.scorers.betr_mixed import BETRMixed
 from curation.scorers.cosine_max import CosineMax
 from curation.scorers.dsir import DSIR
 from curation.scorers.target_classifier import TargetClassifier
@@ -48,11 +50,15 @@ RANDOM_SEEDS = 5
 WORDS, PAIRS = (1,), (1, 2)
 METHODS: tuple[tuple[str, tuple[int, ...], Scorer], ...] = (
     ("betr", WORDS, BETR(num_dimensions=512, penalty=100.0)),
+    ("betr_mixed", WORDS, BETRMixed(penalty=100.0)),
     ("cosine_max", WORDS, CosineMax(num_dimensions=512)),
     ("target_classifier", WORDS, TargetClassifier(penalty=10.0)),
     ("dsir", PAIRS, DSIR()),
 )
-"""Name, sizes of n-grams and settings, as chosen on 5,000 documents by domain precision for the exams."""
+"""Name, sizes of n-grams and settings, as chosen on 5,000 documents by domain precision for the exams; those of
+`betr_mixed` are the ones of `betr`."""
+EMBEDDING = LatentNgrams(column="text", num_dimensions=256)
+"""Of documents and targets where a method reads one; fitted on documents alone."""
 BEGIN, END = "<!-- betr_pool -->", "<!-- end of betr_pool -->"
 
 
@@ -111,6 +117,14 @@ def signals_of(pool: Pool, targets: pl.DataFrame, sizes: tuple[int, ...]) -> Sig
     counts = NgramCounts(column="text", sizes=sizes)(ExampleIndex(ids), {"text": texts})
     benchmark = np.array([*[-1] * len(pool.texts), *(names.index(name) for name in targets["benchmark"])])
     return Signals(index=ExampleIndex(ids), arrays={**counts, "benchmark": benchmark})
+
+
+def with_embedding(pool: Pool, targets: pl.DataFrame, signals: Signals) -> Signals:
+    """The signals with an embedding beside them, as a recipe's `[embedding]` makes it of the pool and maps targets."""
+    places = pool.index.positions(EMBEDDING.drawn(pool.index.ids))
+    space = EMBEDDING.fitted([pool.texts[place] for place in places])
+    embedding = EMBEDDING.embedded([*pool.texts, *targets["text"]], space)
+    return Signals(index=signals.index, arrays={**signals.arrays, "embedding": embedding})
 
 
 def equal_numbers(targets: pl.DataFrame) -> pl.DataFrame:
@@ -198,7 +212,7 @@ class Trial:
 
     def row(self, name: str, sizes: tuple[int, ...], scorer: Scorer) -> Row:
         """What a method keeps for the exams, and for BoolQ."""
-        signals = signals_of(self.pool, self.exams, sizes)
+        signals = self._signals(self.exams, sizes, scorer)
         kept = self.pool.kept(scorer, signals)
         row = {
             "documents kept": f"`{name}`",
@@ -212,9 +226,13 @@ class Trial:
             row["ids"] += ", again the same" if again else ", then others"
         if self.boolq is not None:
             del signals
-            kept = self.pool.kept(scorer, signals_of(self.pool, self.boolq, sizes))
+            kept = self.pool.kept(scorer, self._signals(self.boolq, sizes, scorer))
             row["BoolQ passages"] = f"{100 * self.pool.recall(kept, self.gold):.1f} %"
         return row
+
+    def _signals(self, targets: pl.DataFrame, sizes: tuple[int, ...], scorer: Scorer) -> Signals:
+        signals = signals_of(self.pool, targets, sizes)
+        return with_embedding(self.pool, targets, signals) if "embedding" in scorer.reads else signals
 
     def package_row(self) -> Row:
         """What DSIR's own package keeps, the documents of highest weight as for `dsir`."""

@@ -8,16 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from curation.examiner import Examiner, check_column, texts
-from curation.shingles import Unit, check_sizes, normalized, shingles
+from curation.ngram_buckets import bucket_counts, check_counting
+from curation.shingles import Unit
 from storage.index import ExampleIndex
 from storage.values import Array
-
-TEXTS_AT_ONCE = 1024
-"""Texts that are counted together."""
-MOST = np.iinfo(np.uint16).max
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +35,7 @@ class NgramCounts(Examiner):
 
     def __post_init__(self) -> None:
         check_column(self.column)
-        check_sizes(self.unit, self.sizes)
-        if self.num_buckets < 2:
-            raise ValueError(f"num_buckets must be at least 2, got {self.num_buckets}")
+        check_counting(self.unit, self.sizes, self.num_buckets)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -55,18 +48,5 @@ class NgramCounts(Examiner):
         Raises:
             ValueError: a bucket counts more than they hold.
         """
-        cells = [normalized(cell) for cell in texts(index, columns, self.column)]
-        counts = np.zeros((len(cells), self.num_buckets), dtype=np.uint16)
-        for first in range(0, len(cells), TEXTS_AT_ONCE):
-            block = cells[first : first + TEXTS_AT_ONCE]
-            sums = np.zeros(len(block) * self.num_buckets, dtype=np.int64)
-            for size in self.sizes:
-                found = shingles(block, self.unit, size)
-                rows = np.repeat(np.arange(len(block)), np.diff(found.offsets))
-                buckets = (found.hashes % np.uint64(self.num_buckets)).astype(np.int64)
-                sums += np.bincount(rows * self.num_buckets + buckets, minlength=len(sums))
-            if len(sums) and sums.max() > MOST:
-                broken = index[first + int(sums.argmax()) // self.num_buckets]
-                raise ValueError(f"{broken!r} has {sums.max()} n-grams in one bucket, above {MOST}; part such a text")
-            counts[first : first + len(block)] = sums.reshape(len(block), self.num_buckets)
-        return {"ngram_counts": counts}
+        cells = texts(index, columns, self.column)
+        return {"ngram_counts": bucket_counts(index, cells, self.unit, self.sizes, self.num_buckets)}

@@ -16,12 +16,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from curation.betr import Aggregation, Ranked, check_ranking, labelled, num_positive, rank_columns, ranked
+from curation.betr import Aggregation, Ranked, check_ranking, drawn, labelled, rank_columns, ranked
 from curation.latent_space import MOST_FITTED, fitted_space
 from curation.linear_classifier import check_penalty
 from curation.ngram_space import check_buckets, classifier, counts_of, likelihood, rarity, weighted
 from curation.scorer import Merge, MergingScorer
-from curation.targets import at_most, check_directed, check_drawing, equally_drawn, parts_of
+from curation.targets import at_most, check_directed, check_drawing
 from storage.values import Array, HighMeans, Scores, Signals
 
 
@@ -66,10 +66,8 @@ class BETR(MergingScorer):
 
     def start(self, signals: Signals) -> Merge:
         """Rank the documents, fit the classifier, and score all rows by it."""
-        counts, parts = counts_of(signals), parts_of(signals)
-        targets = parts.targets[equally_drawn(parts.benchmarks, self.per_benchmark, self.seed)]
-        documents = at_most(parts.documents, self.max_ranked, self.seed)
-        num_first = num_positive(self.top_share, len(documents))
+        counts = counts_of(signals)
+        documents, targets, num_first = drawn(signals, self.top_share, self.per_benchmark, self.max_ranked, self.seed)
         rare, both = rarity(counts, documents), np.concatenate([documents, targets])
         fitted = weighted(counts, at_most(documents, MOST_FITTED, self.seed), rare)
         space = fitted_space(fitted, rare, self.num_dimensions, self.seed)

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from curation.betr import Aggregation, Ranked, check_ranking, labelled, num_positive, rank_columns, ranked
+from curation.betr import Aggregation, Ranked, check_ranking, drawn, labelled, rank_columns, ranked_by_embedding
 from curation.linear_classifier import check_dimensions, check_penalty, fit, probability
 from curation.neighbors import embedding_of
 from curation.scorer import Merge, MergingScorer
-from curation.targets import at_most, check_directed, check_drawing, equally_drawn, parts_of
+from curation.targets import check_drawing
 from storage.values import Array, HighMeans, Scores, Signals
 
 
@@ -56,13 +56,10 @@ class BETREmbedded(MergingScorer):
 
     def start(self, signals: Signals) -> Merge:
         """Rank the documents, fit the classifier, and score all rows by it."""
-        embedding, parts = embedding_of(signals), parts_of(signals)
-        targets = parts.targets[equally_drawn(parts.benchmarks, self.per_benchmark, self.seed)]
-        documents = at_most(parts.documents, self.max_ranked, self.seed)
-        num_first = num_positive(self.top_share, len(documents))
-        check_directed(embedding, targets, signals.index.ids)
-        found = ranked(embedding, documents, targets, self.aggregation, num_first)
-        rows, belongs = labelled(found.order, num_first, self.seed)
+        embedding = embedding_of(signals)
+        given = drawn(signals, self.top_share, self.per_benchmark, self.max_ranked, self.seed)
+        found = ranked_by_embedding(embedding, given, signals.index.ids, self.aggregation)
+        rows, belongs = labelled(found.order, given.num_first, self.seed)
         state = fit(embedding[rows], belongs, self.penalty)
         return Merge(state=state, new=self._scores(signals, state, found))
 

@@ -43,7 +43,8 @@ every_instance = pytest.mark.parametrize(
 
 
 def test_the_walk_finds_examiners():
-    assert {examiner.__name__ for examiner in EXAMINERS} >= {"ContentHash", "MinHash", "HashedNgrams", "Features"}
+    expected = {"ContentHash", "MinHash", "HashedNgrams", "Features", "NgramCounts", "FeaturesAndNgrams"}
+    assert {examiner.__name__ for examiner in EXAMINERS} >= expected
 
 
 @pytest.mark.parametrize("module", modules("curation.examiners"), ids=lambda module: module.__name__)

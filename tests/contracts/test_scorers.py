@@ -86,7 +86,7 @@ def without(signals: Signals, name: str) -> Signals:
 def test_the_walk_finds_scorers():
     expected = {"Loss", "EL2N", "AUM", "ELRNoise", "Margin", "Forgetting", "ConfidentLearning", "GraNd"}
     expected |= {"ExactDuplicates", "NearDuplicates", "KNNDistance", "KNNDisagreement", "TextClassifier", "Percentile"}
-    expected |= {"EmbeddingDuplicates", "BETR", "BETREmbedded", "CosineMax", "DSIR", "TargetClassifier"}
+    expected |= {"EmbeddingDuplicates", "BETR", "BETREmbedded", "BETRMixed", "CosineMax", "DSIR", "TargetClassifier"}
     assert expected <= {scorer.__name__ for scorer in SCORERS}
 
 

@@ -234,6 +234,7 @@ def test_corrected_labels_of_an_embedded_data_set_carry_on(tmp_path):
             "'minhash'; there are hashed_ngrams, latent_ngrams, model2vec, sent",
         ),
         ({"embedding": {"method": "features"}}, "no embedder 'features'"),
+        ({"embedding": {"method": "features_and_ngrams", "column": "text"}}, "no embedder 'features_and_ngrams'"),
         ({"embedding": {**HASHED, "column": "words"}}, "has no text column 'words'; it has text"),
         ({"embedding": {**HASHED, "colum": "text"}}, "unknown key 'colum' in embedding; did you mean 'column'"),
         ({"embedding": {**HASHED, "num_dimensions": 1}}, "num_dimensions must be at least 2, got 1"),
