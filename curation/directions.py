@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curation.clusters import united
+from curation.distances import squared_distances
 from curation.neighbors import (
     PAIRS_AT_ONCE,
     POINTS_AT_ONCE,
@@ -15,7 +16,6 @@ from curation.neighbors import (
     Points,
     Rows,
     candidates,
-    squared_distances,
 )
 from storage.values import Array
 

@@ -10,14 +10,14 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from curation.neighbors import check_enough
+from curation.distances import check_enough, squared_distances
 
 Rows = NDArray[np.int64]
 Codes = NDArray[np.integer]
@@ -62,8 +62,43 @@ def nearest_rows(
     # One thread for each pair of blocks rather than several for each product: the products are small.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
         if 2 * len(asked) > len(points):
-            return _of_all(space, num_neighbors, threads)[asked]
+            return _of_all(_searches(space, num_neighbors), 0, threads).rows[asked]
         return _of_some(space, asked, num_neighbors, threads)
+
+
+def nearest_lists(
+    points: NDArray[np.floating], num_neighbors: int, ranks: Rows, known: "Lists | None" = None
+) -> "Lists":
+    """The nearest other rows of every row, from nothing or from what the first of them have among themselves.
+
+    Args:
+        points: (P, D) finite numbers.
+        num_neighbors: k, at least 1 and below P.
+        ranks: (P,) distinct numbers: of equally distant rows the one with the smaller number comes first.
+        known: lists of the first N rows; only pairs with a further row are compared then.
+
+    Raises:
+        ValueError: there are not more than k rows.
+    """
+    check_enough(len(points), num_neighbors)
+    space = replace(_space(points, None, 0.0), ranks=ranks)
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(os.cpu_count()) as threads:
+        if known is None:
+            return _of_all(_searches(space, num_neighbors), 0, threads)
+        begun = [
+            _Search.begun(space, block, Lists(known.rows[block], known.squared_distances[block]))
+            for block in _blocks(np.arange(len(known.rows)))
+        ]
+        return _of_all(begun + _searches(space, num_neighbors, len(known.rows)), len(begun), threads)
+
+
+class Lists(NamedTuple):
+    """For each of Q rows its k nearest others, nearest first."""
+
+    rows: Rows
+    """(Q, k) rows."""
+    squared_distances: NDArray[np.float64]
+    """(Q, k) their squared distances."""
 
 
 def _by_tree(points: NDArray[np.floating], asked: Rows, num_neighbors: int) -> Rows:
@@ -84,28 +119,35 @@ def _of_some(space: "_Space", asked: Rows, num_neighbors: int, threads: ThreadPo
     def search(block: Rows) -> Rows:
         found, bench = _Search(space=space, rows=block, num_neighbors=num_neighbors), _Bench()
         for begin in range(0, len(space.points), ROWS_AT_ONCE):
-            found.meet(begin, None, bench)
-        return found.lists()
+            found.meet(slice(begin, begin + ROWS_AT_ONCE), None, bench)
+        return found.lists().rows
 
     return np.concatenate([np.empty((0, num_neighbors), dtype=np.int64), *threads.map(search, _blocks(asked))])
 
 
-def _of_all(space: "_Space", num_neighbors: int, threads: ThreadPoolExecutor) -> Rows:
-    """The lists of all rows, where each product of two blocks serves both."""
-    blocks = _blocks(np.arange(len(space.points)))
-    searches = [_Search(space=space, rows=block, num_neighbors=num_neighbors) for block in blocks]
+def _of_all(searches: Sequence["_Search"], num_begun: int, threads: ThreadPoolExecutor) -> Lists:
+    """The lists of all rows, where each product of two blocks serves both; the begun ones have met each other."""
     number, at_hand = len(searches), threading.local()
 
     def compare(one: int, other: int) -> None:
         if not hasattr(at_hand, "bench"):
             at_hand.bench = _Bench()
-        searches[one].meet(other * ROWS_AT_ONCE, searches[other] if other != one else None, at_hand.bench)
+        rows = searches[other].rows
+        block = slice(int(rows[0]), int(rows[-1]) + 1)
+        searches[one].meet(block, searches[other] if other != one else None, at_hand.bench)
 
     # Each block with itself at first, so that all have limits when they meet others.
-    list(threads.map(compare, range(number), range(number)))
+    list(threads.map(compare, range(num_begun, number), range(num_begun, number)))
     pairs = [(place, place + apart) for apart in range(1, number) for place in range(number - apart)]
-    list(threads.map(lambda pair: compare(*pair), pairs))
-    return np.concatenate(list(threads.map(_Search.lists, searches)))
+    list(threads.map(lambda pair: compare(*pair), [pair for pair in pairs if pair[1] >= num_begun]))
+    parts = list(threads.map(_Search.lists, searches))
+    return Lists(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _searches(space: "_Space", num_neighbors: int, first: int = 0) -> list["_Search"]:
+    """A search for each block of rows from the first on."""
+    blocks = _blocks(np.arange(first, len(space.points)))
+    return [_Search(space=space, rows=block, num_neighbors=num_neighbors) for block in blocks]
 
 
 def _blocks(rows: Rows) -> list[Rows]:
@@ -155,6 +197,8 @@ class _Space:
     """(C, P) the same, each category's codes side by side, in the smallest type."""
     mismatch: float
     """What a differing category adds to a squared distance as given."""
+    ranks: Rows | None = None
+    """(P,) of equally distant rows the one with the smaller number comes first; None for the smaller row."""
 
     @property
     def step(self) -> np.float32:
@@ -227,16 +271,22 @@ class _Search:
         self.nearest, self.distances = np.full(shape, -1, dtype=np.int64), np.full(shape, np.inf)
         self.limits = np.full(shape, np.inf, dtype=np.float32)
 
-    def meet(self, begin: int, other: "_Search | None", bench: _Bench) -> None:
+    @classmethod
+    def begun(cls, space: _Space, rows: Rows, lists: Lists) -> "_Search":
+        """A search that has met the rows of these lists."""
+        search = cls(space=space, rows=rows, num_neighbors=lists.rows.shape[1])
+        search._keep(lists.rows, lists.squared_distances)
+        return search
+
+    def meet(self, block: slice, other: "_Search | None", bench: _Bench) -> None:
         """Note which of a block of rows may be among the nearest, and draw the limits closer.
 
         Args:
-            begin: the first row of the block, which has not been here before.
+            block: rows that have not been here before.
             other: the search in which these rows are the queries, to which the same is done; its limits are finite.
             bench: where products are formed.
         """
-        ours, theirs = [], []
-        block = slice(begin, begin + ROWS_AT_ONCE)
+        ours, theirs, begin = [], [], block.start
         for start in range(0, len(self.rows), PART_ROWS):
             rows = self.rows[start : start + PART_ROWS]
             rough = bench.product(self.space.left[rows], self.space.right[block])
@@ -274,10 +324,10 @@ class _Search:
         there = there[np.argsort(near.query[there], kind="stable")]
         return _Candidates(near.query[there], near.row[there], near.least[there])
 
-    def lists(self) -> Rows:
-        """(Q, k) the nearest of all rows that were noted, nearest first."""
+    def lists(self) -> Lists:
+        """The nearest of all rows that were noted."""
         self._measure()
-        return self.nearest
+        return Lists(self.nearest, self.distances)
 
     def _closer(self, near: _Candidates) -> NDArray[np.float32]:
         """The limits with further rows."""
@@ -295,11 +345,16 @@ class _Search:
         measured = _measured(self.space, self.rows[query], row)
         rows = np.hstack([self.nearest, _side_by_side_of(query, row, len(self.rows), -1)])
         distances = np.hstack([self.distances, _side_by_side_of(query, measured, len(self.rows), np.inf)])
-        order = np.lexsort((rows, distances), axis=1)[:, : self.num_neighbors]
-        self.nearest, self.distances = (np.take_along_axis(one, order, axis=1) for one in (rows, distances))
-        scaled = self.distances / self.space.scale**2 * (1 + 1e-5) + self.space.room
-        self.limits = scaled.astype(np.float32)
+        # A missing neighbour, of row -1, comes last whatever its rank: its distance alone is infinite.
+        ranks = rows if self.space.ranks is None else self.space.ranks[rows]
+        order = np.lexsort((ranks, distances), axis=1)[:, : self.num_neighbors]
+        self._keep(*(np.take_along_axis(one, order, axis=1) for one in (rows, distances)))
         self.waiting = [_Candidates(query[:0], row[:0], least[:0])]
+
+    def _keep(self, nearest: Rows, distances: NDArray[np.float64]) -> None:
+        """Take these for the nearest so far."""
+        self.nearest, self.distances = nearest, distances
+        self.limits = (distances / self.space.scale**2 * (1 + 1e-5) + self.space.room).astype(np.float32)
 
 
 def _least(rough: NDArray[np.float32], number: int) -> NDArray[np.float32]:
@@ -336,9 +391,7 @@ def _measured(space: _Space, first: Rows, second: Rows) -> NDArray[np.float64]:
     measured = np.empty(len(first))
     for start in range(0, len(first), PAIRS_AT_ONCE):
         one, other = first[start : start + PAIRS_AT_ONCE], second[start : start + PAIRS_AT_ONCE]
-        apart = space.points[one].astype(np.float64, copy=False)
-        apart -= space.points[other]
-        part = np.einsum("ij,ij->i", apart, apart)
+        part = squared_distances(space.points[one], space.points[other])
         if space.categories is not None:
             part += space.mismatch * (space.categories[one] != space.categories[other]).sum(axis=1)
         measured[start : start + PAIRS_AT_ONCE] = part

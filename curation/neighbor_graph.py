@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.neighbors import Neighbors, Rows, check_enough, joined, nobody, squared_distances
+from curation.distances import check_enough, squared_distances
+from curation.neighbors import Neighbors, Rows, joined, nobody
 from curation.packages import check_usearch
 from storage.values import Array
 

@@ -146,5 +146,5 @@ def grown(
     found, ranks = [], id_ranks(index.ids)
     for seed in seeds:
         known = Neighbors(rows=state[f"neighbors.{seed}"], squared_distances=state[f"distances.{seed}"])
-        found.append(_Found(extended(known, old[seed], embeddings[seed], ranks), None))
+        found.append(_Found(extended(known, every[seed], ranks), None))
     return [one.lists for one in found], _state(every, found)

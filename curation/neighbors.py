@@ -1,29 +1,30 @@
 """Nearest neighbours in a space of embeddings, exact, and the merge of their lists when points are added.
 
-Distances are Euclidean. A matrix product finds candidates with the room its rounding needs; these are then measured
+Distances are Euclidean. Matrix products find candidates with the room their rounding needs; these are then measured
 one by one, so that a distance has the same bits however the points were cut into blocks or batches. Of equally
 distant neighbours the one with the smaller id comes first.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.nearest_rows import Lists, nearest_lists
 from curation.packages import check_usearch
 from curation.scorer import check_finite
 from storage.values import Signals
 
 Search = Literal["auto", "exact", "approximate"]
-"""`exact` compares all pairs; `approximate` follows a graph of `curation/neighbor_graph.py`; `auto` is exact as long as
-that takes about a minute."""
+"""`exact` compares all pairs; `approximate` follows a graph of `curation/neighbor_graph.py`; `auto` goes by the
+number of rows."""
 
 Points = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-EXACT_AT_MOST = 100_000
-"""Rows up to which `auto` compares all pairs."""
+EXACT_AT_MOST = 250_000
+"""Rows up to which `auto` compares all pairs: about a minute in 64 dimensions."""
 QUERIES_AT_ONCE = 256
 POINTS_AT_ONCE = 4096
 PAIRS_AT_ONCE = 1 << 16
@@ -112,71 +113,27 @@ def neighbors(points: NDArray[np.floating], num_neighbors: int, ranks: Rows) -> 
     Raises:
         ValueError: there are not more than k points.
     """
-    check_enough(len(points), num_neighbors)
-    every = points.astype(np.float64)
-    return _nearest(_Block(every, 0), _Block(every, 0), nobody(len(every), num_neighbors), ranks)
+    found = nearest_lists(points, num_neighbors, ranks)
+    return Neighbors(rows=found.rows, squared_distances=found.squared_distances)
 
 
-def check_enough(num_examples: int, num_neighbors: int) -> None:
-    """Refuse to look for more neighbours than there are other examples."""
-    if num_examples <= num_neighbors:
-        raise ValueError(
-            f"{num_neighbors} neighbours need more than {num_neighbors} examples, got {num_examples}; ask for fewer"
-        )
-
-
-def extended(known: Neighbors, old: NDArray[np.floating], new: NDArray[np.floating], ranks: Rows) -> Neighbors:
+def extended(known: Neighbors, points: NDArray[np.floating], ranks: Rows) -> Neighbors:
     """The nearest others of N old and then M new points, from the lists that the old ones had among themselves.
 
     Args:
         known: lists of the N old points.
-        old: (N, D) old points.
-        new: (M, D) new points, whose rows follow.
+        points: (N + M, D) all points, the old ones first.
         ranks: (N + M,) place of each point's id among all: what breaks ties.
     """
-    before, added = _Block(old.astype(np.float64), 0), _Block(new.astype(np.float64), len(old))
-    of_old = _nearest(before, added, known, ranks)
-    among_old = _nearest(added, before, nobody(len(new), known.rows.shape[1]), ranks)
-    of_new = _nearest(added, added, among_old, ranks)
-    return Neighbors(
-        rows=np.concatenate([of_old.rows, of_new.rows]),
-        squared_distances=np.concatenate([of_old.squared_distances, of_new.squared_distances]),
-    )
-
-
-class _Block(NamedTuple):
-    """Points whose rows count on from `first`."""
-
-    points: Points
-    first: int
+    lists = Lists(known.rows, known.squared_distances)
+    found = nearest_lists(points, known.rows.shape[1], ranks, lists)
+    return Neighbors(rows=found.rows, squared_distances=found.squared_distances)
 
 
 def nobody(num_points: int, num_neighbors: int) -> Neighbors:
     """Lists in which no neighbour stands yet."""
     shape = (num_points, num_neighbors)
     return Neighbors(rows=np.full(shape, -1, dtype=np.int64), squared_distances=np.full(shape, np.inf))
-
-
-def _nearest(queries: _Block, others: _Block, known: Neighbors, ranks: Rows) -> Neighbors:
-    """Lists of the queries after the others have joined those who are known."""
-    rows, distances = known.rows.copy(), known.squared_distances.copy()
-    norms = np.square(others.points).sum(axis=1)
-    for start in range(0, len(rows), QUERIES_AT_ONCE):
-        block = slice(start, start + QUERIES_AT_ONCE)
-        found, asked = Neighbors(rows=rows[block], squared_distances=distances[block]), queries.points[block]
-        for begin in range(0, len(norms), POINTS_AT_ONCE):
-            columns = slice(begin, begin + POINTS_AT_ONCE)
-            # One more than the neighbours, since the query may be one of the points.
-            wanted = rows.shape[1] + 1
-            query, column = candidates(asked, others.points[columns], norms[columns], found.limits, wanted)
-            there = queries.first + start + query != others.first + begin + column
-            query, column = query[there], begin + column[there]
-            for chunk in range(0, len(query), PAIRS_AT_ONCE):
-                pair = slice(chunk, chunk + PAIRS_AT_ONCE)
-                measured = squared_distances(asked[query[pair]], others.points[column[pair]])
-                found = joined(found, query[pair], others.first + column[pair], measured, ranks)
-        rows[block], distances[block] = found.rows, found.squared_distances
-    return Neighbors(rows=rows, squared_distances=distances)
 
 
 def candidates(queries: Points, points: Points, norms: Points, limits: Points, num_wanted: int) -> tuple[Rows, Rows]:
@@ -202,12 +159,6 @@ def candidates(queries: Points, points: Points, norms: Points, limits: Points, n
         reach = np.minimum(reach, np.partition(rough, num_wanted - 1, axis=1)[:, num_wanted - 1] + room)
     query, column = np.divmod(np.flatnonzero(rough <= (reach + room)[:, None]), len(points))
     return query, column
-
-
-def squared_distances(first: NDArray[np.floating], second: NDArray[np.floating]) -> Points:
-    """(L,) squared distance of each pair of points, the same bits whatever else is measured with it."""
-    distances: Points = np.square(first.astype(np.float64) - second.astype(np.float64)).sum(axis=1)
-    return distances
 
 
 def joined(found: Neighbors, query: Rows, row: Rows, measured: Points, ranks: Rows) -> Neighbors:

@@ -1,11 +1,10 @@
-"""Nearest neighbours of embeddings, all pairs beside usearch's graph, and a graph that grows beside one made anew.
+"""Nearest neighbours of embeddings, all pairs beside usearch's graph, each anew and with new rows alone.
 
     python benchmarks/curation/neighbors.py [--rows 100000] [--new 10000] [--dimensions 64] [--neighbors 10] [--pairs 3]
 
-Each run is a process of its own, taking turns: `knn_distance` of all rows by `exact`, by `approximate`, and by
-`approximate` with the new rows alone, from what was stored with the scores of the others. Points are drawn around
-1,000 centres. The last share is of rows, of 1,000 drawn, whose mean distance is that of their true
-nearest.
+Each run is a process of its own, taking turns: `knn_distance` of all rows by `exact` and by `approximate`, then of the
+new rows alone, from what was stored with the scores of the others, which is not timed. Points are drawn around 1,000
+centres. The last share is of rows, of 1,000 drawn, whose mean distance is that of their true nearest.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-SIDES = ("exact", "approximate", "grown")
+SIDES = ("exact", "approximate", "exact, grown", "approximate, grown")
 
 
 def clouds(num_points: int, num_dimensions: int) -> NDArray[np.float32]:
@@ -42,8 +41,9 @@ def child(side: str, chosen: argparse.Namespace) -> dict[str, float]:
     points = clouds(total, chosen.dimensions)
     index = ExampleIndex(f"bench:{row}" for row in range(total))
     rows = Signals(index=index, arrays={"embedding": points})
-    scorer = KNNDistance(num_neighbors=chosen.neighbors, search="exact" if side == "exact" else "approximate")
-    before = scorer.start(rows.take(np.arange(chosen.rows))) if side == "grown" else None
+    search, _, grown = side.partition(", ")
+    scorer = KNNDistance(num_neighbors=chosen.neighbors, search="exact" if search == "exact" else "approximate")
+    before = scorer.start(rows.take(np.arange(chosen.rows))) if grown else None
     began = time.perf_counter()
     if before is None:
         values = scorer.start(rows).new.values
@@ -88,10 +88,10 @@ def main() -> None:
     print(f"{chosen.rows:,} rows and {chosen.new:,} new ones x {chosen.dimensions}, {os.cpu_count()} cores")
     for side, results in found.items():
         right, peak = results[0]["right"], max(one["peak"] for one in results)
-        print(f"{side:12} {spread([one['seconds'] for one in results])} s, {right:.3f} right, peak {peak:.0f} MB")
-    for above, below in (("exact", "approximate"), ("approximate", "grown")):
+        print(f"{side:18} {spread([one['seconds'] for one in results])} s, {right:.3f} right, peak {peak:.0f} MB")
+    for above, below in (("approximate", "exact"), ("exact", "exact, grown"), ("approximate", "approximate, grown")):
         ratios = [one["seconds"] / other["seconds"] for one, other in zip(found[above], found[below], strict=True)]
-        print(f"{above} / {below}: {spread(ratios)}")
+        print(f"{above} / {below:18} {spread(ratios)}")
 
 
 def spread(values: list[float]) -> str:

@@ -49,7 +49,7 @@ class EmbeddingDuplicates(MergingScorer):
     threshold: float = 0.95
     """Smallest cosine of two linked rows, in (0, 1]; what it means depends on what gives the embedding."""
     search: Search = "auto"
-    """`auto` compares all pairs of up to 100,000 rows; for more it follows a graph (usearch, `tamis[neighbors]`), which
+    """`auto` compares all pairs of up to 250,000 rows; for more it follows a graph (usearch, `tamis[neighbors]`), which
     misses a few. `exact` and `approximate` say which."""
     num_neighbors: int = 10
     """Nearest rows, at least 1, that an approximate search looks at; an exact one looks at all within the threshold."""

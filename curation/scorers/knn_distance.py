@@ -41,7 +41,7 @@ class KNNDistance(MergingScorer):
     num_neighbors: int = 10
     """k, at least 1 and below the number of examples."""
     search: Search = "auto"
-    """`auto` compares all pairs of up to 100,000 rows; for more it follows a graph (usearch, `tamis[neighbors]`), which
+    """`auto` compares all pairs of up to 250,000 rows; for more it follows a graph (usearch, `tamis[neighbors]`), which
     misses a few. `exact` and `approximate` say which."""
 
     def __post_init__(self) -> None:

@@ -19,7 +19,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from curation.neighbors import embedding_of, squared_distances
+from curation.distances import squared_distances
+from curation.neighbors import embedding_of
 from curation.packages import check_kmedoids
 from curation.ranks import ascending, budget, by_id, descending
 from curation.selector import Selector, check_fraction, keep_positions

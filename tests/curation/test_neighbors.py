@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from curation import neighbors as module
+from curation import nearest_rows
 from curation.neighbors import Neighbors, embedding_of, extended, neighbors
 from storage.index import ExampleIndex
 from storage.values import Signals
@@ -53,7 +53,7 @@ def test_blocks_and_merges_agree_with_a_loop_over_all_pairs(seed, num_neighbors,
     assert whole.rows.tolist() == rows
     np.testing.assert_allclose(whole.squared_distances, distances, rtol=1e-14)
     known = neighbors(points[:num_old], num_neighbors, old_ranks)
-    assert_same(extended(known, points[:num_old], points[num_old:], ranks), whole)
+    assert_same(extended(known, points, ranks), whole)
 
 
 def test_neighbours_are_those_of_scikit_learn():
@@ -69,11 +69,13 @@ def test_the_sizes_of_blocks_change_no_bit(monkeypatch):
     points = np.random.default_rng(2).normal(size=(60, 7)).astype(np.float32)
     points[30:35] = points[:5]
     whole = neighbors(points, 4, np.arange(60))
-    for queries, others, pairs in ((1, 60, 1000), (7, 11, 5), (60, 3, 2)):
-        monkeypatch.setattr(module, "QUERIES_AT_ONCE", queries)
-        monkeypatch.setattr(module, "POINTS_AT_ONCE", others)
-        monkeypatch.setattr(module, "PAIRS_AT_ONCE", pairs)
+    known = neighbors(points[:40], 4, np.arange(40))
+    for block, part, pairs in ((1, 60, 1000), (7, 11, 5), (60, 3, 2)):
+        monkeypatch.setattr(nearest_rows, "ROWS_AT_ONCE", block)
+        monkeypatch.setattr(nearest_rows, "PART_ROWS", part)
+        monkeypatch.setattr(nearest_rows, "PAIRS_AT_ONCE", pairs)
         assert_same(neighbors(points, 4, np.arange(60)), whole)
+        assert_same(extended(known, points, np.arange(60)), whole)
 
 
 def test_too_few_points_and_other_embeddings_are_refused():
