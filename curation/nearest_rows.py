@@ -326,7 +326,8 @@ class _Search:
 
     def lists(self) -> Lists:
         """The nearest of all rows that were noted."""
-        self._measure()
+        if self.waiting:
+            self._measure()
         return Lists(self.nearest, self.distances)
 
     def _closer(self, near: _Candidates) -> NDArray[np.float32]:

@@ -32,11 +32,14 @@ class Pieces:
         return bool(self._rest)
 
     def read(self, count: int = -1) -> bytes:
-        """Up to `count` next bytes; none at the end. The name and the rest below are what Arrow asks of a file."""
-        if self._rest:
-            data, self._rest = self._rest[:count], self._rest[count:]
-            return data
-        return self._fresh(count)
+        """The `count` next bytes, fewer at the end alone: Arrow takes a short piece without a line's end for an error.
+
+        The name and the rest below are what Arrow asks of a file.
+        """
+        data, self._rest = self._rest[:count], self._rest[count:]
+        while len(data) < count and (fresh := self._fresh(count - len(data))):
+            data += fresh
+        return data
 
     def readable(self) -> bool:
         """Always."""

@@ -85,3 +85,9 @@ def test_too_few_points_and_other_embeddings_are_refused():
     for wrong in (np.zeros(1), np.zeros((1, 2), dtype=np.int64)):
         with pytest.raises(ValueError, match=r"'embedding' must be \(N, D\) of floating point, got"):
             embedding_of(Signals(index=index, arrays={"embedding": wrong}))
+
+
+def test_no_further_points_leave_the_lists_as_they_are():
+    points = np.random.default_rng(3).normal(size=(30, 4))
+    known = neighbors(points, 3, np.arange(30))
+    assert_same(extended(known, points, np.arange(30)), known)

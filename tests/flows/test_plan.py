@@ -272,7 +272,7 @@ def test_stored_columns_of_an_older_revision_do_not_come_along_and_given_ones_do
     assert set(columns_of(store)) == {"hardness", "odd", "rank", "twins", "far"}
     monkeypatch.setattr("curation.scorers.knn_disagreement.KNNDisagreement.revision", 7)
     before = store.artifacts.ids()
-    told = r"outdated \(method revision: scorer 'knn_disagreement' had revision 1 and has 7 now\)"
+    told = r"outdated \(method revision: scorer 'knn_disagreement' had revision 2 and has 7 now\)"
     with pytest.raises(ValueError, match=rf"selection reads the score 'odd'.*; the stored column is {told}, so give"):
         run(store, {**raw, "scorers": FAR, "selection": chosen})
     with pytest.raises(ValueError, match=rf"scorers\.rank\.score names 'odd'.*; the stored column is {told}, so give"):

@@ -3,6 +3,7 @@ import sys
 import polars as pl
 import pytest
 
+import curation.neighborhood
 import curation.neighbors
 from tests.flows.commands import tamis
 
@@ -86,6 +87,7 @@ def test_what_is_done_already_needs_no_package(run, monkeypatch):
 def test_a_graph_that_only_the_number_of_rows_asks_for_is_told_once_that_is_known(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "usearch", None)
     monkeypatch.setattr(curation.neighbors, "EXACT_AT_MOST", 10)
+    monkeypatch.setattr(curation.neighborhood, "_last", {})
     sections = NEAR.format(search="")
     code, told, made = run(sections)
     assert (code, told) == (1, USEARCH)

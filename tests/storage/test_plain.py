@@ -1,5 +1,6 @@
 """Plain pieces are parsed at once; the outcome must be that of reading cell by cell and line by line."""
 
+import io
 import json
 
 import polars as pl
@@ -11,7 +12,7 @@ from polars.testing import assert_frame_equal
 from storage.ingest import delimited
 from storage.ingest.formats import csv, jsonl
 from storage.ingest.plain_lines import plain_lines
-from storage.ingest.plain_rows import plain_rows
+from storage.ingest.plain_rows import Pieces, plain_rows
 
 TYPES = {"x": pl.Float64(), "n": pl.Int64(), "t": pl.Boolean(), "s": pl.String()}
 
@@ -185,3 +186,25 @@ def test_a_cell_is_taken_at_once_only_where_line_by_line_takes_the_same(tmp_path
     slow = outcome(jsonl, path, TYPES)
     assert_frame_equal(quick[0], slow[0], check_exact=True)
     assert quick[1:] == slow[1:]
+
+
+@pytest.mark.parametrize("block", range(60, 140))
+def test_a_piece_with_a_quote_may_end_anywhere_in_a_line(tmp_path, monkeypatch, block):
+    path = tmp_path / "quoted.csv"
+    rows = [(f"{'word ' * (place % 5)}end", str(place)) for place in range(60)]
+    path.write_text("x,y\n" + "".join(f'"{text}",{place}\n' for text, place in rows), encoding="utf-8")
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", block)
+    frame, places, bad = outcome(csv, path, csv.columns(str(path)).columns)
+    assert frame["x"].to_list() == [text for text, _ in rows]
+    assert places == list(range(2, 62))
+    assert not bad
+
+
+def test_pieces_are_read_to_the_full_until_the_end():
+    class Trickle(io.BytesIO):
+        def read(self, count=-1):
+            return super().read(min(count, 3))
+
+    pieces = Pieces(Trickle(b"0123456789"))
+    pieces.put_back(b"ab")
+    assert [pieces.read(5), pieces.read(5), pieces.read(5), pieces.read(5)] == [b"ab012", b"34567", b"89", b""]
