@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from curation.distances import check_enough, squared_distances
+from curation.distances import check_enough, squared_distances, summed_squares
 
 Rows = NDArray[np.int64]
 Codes = NDArray[np.integer]
@@ -392,7 +392,7 @@ def _measured(space: _Space, first: Rows, second: Rows) -> NDArray[np.float64]:
     measured = np.empty(len(first))
     for start in range(0, len(first), PAIRS_AT_ONCE):
         one, other = first[start : start + PAIRS_AT_ONCE], second[start : start + PAIRS_AT_ONCE]
-        part = squared_distances(space.points[one], space.points[other])
+        part = (summed_squares if space.ranks is None else squared_distances)(space.points[one], space.points[other])
         if space.categories is not None:
             part += space.mismatch * (space.categories[one] != space.categories[other]).sum(axis=1)
         measured[start : start + PAIRS_AT_ONCE] = part

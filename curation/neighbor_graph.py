@@ -3,8 +3,9 @@
 Malkov, Yashunin, "Efficient and Robust Approximate Nearest Neighbor Search Using Hierarchical
 Navigable Small World Graphs", IEEE TPAMI 42, 2020. https://arxiv.org/abs/1603.09320, as in the package usearch.
 
-Some neighbours may be missed; the distances of those found are measured exactly. A graph grows: points enter it in
-their order, in parts of a fixed number, and before each part the graph is written and read back, which sets the
+Some neighbours may be missed; the distances of those found are measured exactly. Of equal points only the first enters:
+many of them would fill every list of candidates, and the search would end among them. A graph grows: points enter it
+in their order, in parts of a fixed number, and before each part the graph is written and read back, which sets the
 package's random levels back to their start. So a graph that was stored and then grown is the same, bit for bit, as one
 that got all points at once.
 """
@@ -23,17 +24,22 @@ from storage.values import Array
 SEARCHED_PER_NEIGHBOR = 4
 """Candidates asked for, times the neighbours wanted: those beyond them make up for what single precision misorders."""
 QUERIES_AT_ONCE = 8192
-"""Points whose candidates are measured together."""
+PAIRS_AT_ONCE = 1 << 19
+"""Points that are looked up together, and candidates that are measured together."""
 POINTS_OF_A_PART = 1 << 16
 """Points that enter between two writings of the graph; those of an unfinished part enter anew when it grows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Graph:
-    """Points joined to some that are near them."""
+    """Distinct points joined to some that are near them."""
 
     index: Any
-    """All points, as usearch has them."""
+    """The distinct points, as usearch has them."""
+    points: NDArray[np.float32]
+    """(N, D) all points in single precision."""
+    place: Rows
+    """(N,) which of the distinct points each is."""
     stored: NDArray[np.uint8]
     """The points of all finished parts in usearch's format; of no length where no part is finished."""
 
@@ -43,24 +49,36 @@ def graph_of(points: NDArray[np.floating], stored: Array | None = None) -> Graph
 
     Args:
         points: (N, D) finite coordinates, in the order in which they enter.
-        stored: what a graph of the first M of these points, M < N, has stored; None for nothing. What this version of
+        stored: what a graph of the first M of these points, M <= N, has stored; None for nothing. What this version of
             usearch cannot read, or is no such graph, is left aside.
 
     Raises:
         MissingPackageError: usearch is not installed.
     """
-    single = np.ascontiguousarray(points, dtype=np.float32)
-    index = None if stored is None or not len(stored) else _fitting(stored, single)
+    # Adding zero makes the two zeros of floating point one.
+    every = np.ascontiguousarray(points, dtype=np.float32) + np.float32(0)
+    distinct, place = _distinct(every)
+    index = None if stored is None or not len(stored) else _fitting(stored, distinct)
     if index is None:
-        stored, index = np.empty(0, dtype=np.uint8), _index(single.shape[1], np.empty(0, dtype=np.uint8))
-    for first in range(len(index), len(single), POINTS_OF_A_PART):
-        part = single[first : first + POINTS_OF_A_PART]
+        stored, index = np.empty(0, dtype=np.uint8), _index(every.shape[1], np.empty(0, dtype=np.uint8))
+    for first in range(len(index), len(distinct), POINTS_OF_A_PART):
+        part = distinct[first : first + POINTS_OF_A_PART]
         # One thread, so that the same points in the same order make the same graph.
         index.add(np.arange(first, first + len(part), dtype=np.uint64), part, threads=1)
         if len(part) == POINTS_OF_A_PART:
             stored = np.frombuffer(index.save(), dtype=np.uint8)
-            index = _index(single.shape[1], stored)
-    return Graph(index=index, stored=np.asarray(stored))
+            index = _index(every.shape[1], stored)
+    return Graph(index=index, points=every, place=place, stored=np.asarray(stored))
+
+
+def _distinct(points: NDArray[np.float32]) -> tuple[NDArray[np.float32], Rows]:
+    """The distinct points in the order in which they come, and which of them each point is."""
+    whole = points.view(np.dtype((np.void, points.shape[1] * points.itemsize))).ravel()
+    _, first, group = np.unique(whole, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    number = np.empty(len(order), dtype=np.int64)
+    number[order] = np.arange(len(order))
+    return np.ascontiguousarray(points[first[order]]), number[group.ravel()]
 
 
 def _fitting(stored: Array, points: NDArray[np.float32]) -> Any:
@@ -100,16 +118,19 @@ def approximate_neighbors(points: NDArray[np.floating], num_neighbors: int, rank
         ValueError: there are not more than k points, or the graph leaves a point with fewer neighbours.
     """
     check_enough(len(points), num_neighbors)
-    single = np.ascontiguousarray(points, dtype=np.float32)
-    found = nobody(len(points), num_neighbors)
+    found, twins = nobody(len(points), num_neighbors), _Twins(graph.place, ranks, num_neighbors + 1)
+    wanted = min(SEARCHED_PER_NEIGHBOR * num_neighbors + 1, len(graph.index))
     for start in range(0, len(points), QUERIES_AT_ONCE):
         block = slice(start, start + QUERIES_AT_ONCE)
-        wanted = min(SEARCHED_PER_NEIGHBOR * num_neighbors + 1, len(points))
-        place, row = _candidates(graph.index, single[block], wanted)
+        queries = graph.points[block]
+        place, row = twins.of(*_candidates(graph.index, queries, wanted))
         place, row = place[start + place != row], row[start + place != row]
-        measured = squared_distances(points[start + place], points[row])
-        lists = joined(nobody(len(single[block]), num_neighbors), place, row, measured, ranks)
-        found.rows[block], found.squared_distances[block] = lists.rows, lists.squared_distances
+        for pairs in range(0, len(place), PAIRS_AT_ONCE):
+            one, other = place[pairs : pairs + PAIRS_AT_ONCE], row[pairs : pairs + PAIRS_AT_ONCE]
+            lists = Neighbors(rows=found.rows[block], squared_distances=found.squared_distances[block])
+            measured = squared_distances(points[start + one], points[other])
+            lists = joined(lists, one, other, measured, ranks)
+            found.rows[block], found.squared_distances[block] = lists.rows, lists.squared_distances
     lonely = int(np.isinf(found.limits).sum())
     if lonely:
         raise ValueError(
@@ -119,8 +140,24 @@ def approximate_neighbors(points: NDArray[np.floating], num_neighbors: int, rank
     return found
 
 
+class _Twins:
+    """The points that are each of the distinct ones."""
+
+    def __init__(self, place: Rows, ranks: Rows, most: int) -> None:
+        """Take in which distinct point each point is; of more equal points those of the smallest ranks are given."""
+        self._order = np.lexsort((ranks, place))
+        self._begins = np.searchsorted(place[self._order], np.arange(place.max(initial=-1) + 2))
+        self._counts = np.minimum(np.diff(self._begins), most)
+
+    def of(self, query: Rows, distinct: Rows) -> tuple[Rows, Rows]:
+        """Pairs of a query and a point, from those of a query and a distinct point."""
+        counts = self._counts[distinct]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.repeat(query, counts), self._order[np.repeat(self._begins[distinct], counts) + within]
+
+
 def _candidates(index: Any, queries: NDArray[np.float32], wanted: int) -> tuple[Rows, Rows]:
-    """Pairs of a query and a row that the graph thinks near it."""
+    """Pairs of a query and a distinct point that the graph thinks near it."""
     matches: Any = index.search(queries, wanted)
     keys = np.atleast_2d(matches.keys).astype(np.int64)
     counts = np.full(1, keys.shape[1]) if len(queries) == 1 else matches.counts

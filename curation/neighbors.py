@@ -24,7 +24,7 @@ Points = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 EXACT_AT_MOST = 250_000
-"""Rows up to which `auto` compares all pairs: about a minute in 64 dimensions."""
+"""Rows up to which `auto` compares all pairs: one to two minutes in 64 dimensions."""
 QUERIES_AT_ONCE = 256
 POINTS_AT_ONCE = 4096
 PAIRS_AT_ONCE = 1 << 16

@@ -29,6 +29,8 @@ class Scorer(ABC):
     """Which way round the score runs."""
     per_example: ClassVar[bool]
     """Whether no example's score depends on another example's signals."""
+    by_seed: ClassVar[bool] = True
+    """Whether some of a learner's seeds give such a score as well as all of them; else seeds never stop for it."""
     all_targets: ClassVar[bool] = False
     """Whether targets outside the training split of their data set, which are never read, are refused."""
     revision: ClassVar[int] = 1

@@ -20,13 +20,13 @@ def check_packages(steps: Iterable[Step], store: Store) -> None:
     Raises:
         MissingPackageError: a package is not installed; the message says how to install it.
     """
+    rows: dict[str, int] = {}
     for step in steps:
         settings = step.request.settings
         for kind in METHODS:
             if kind in settings and not store.has(step.id):
                 method = resolve.method(kind, settings[kind], kind)
-                method.check_packages(_num_rows(store, step.request.inputs["dataset"]))
-
-
-def _num_rows(store: Store, dataset: str) -> int:
-    return len(store.dataset(dataset).index("train")) if store.has(dataset) else 0
+                dataset = step.request.inputs["dataset"]
+                if dataset not in rows:
+                    rows[dataset] = len(store.dataset(dataset).index("train")) if store.has(dataset) else 0
+                method.check_packages(rows[dataset])

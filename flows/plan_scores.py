@@ -142,7 +142,7 @@ class ScorePlan:
     @property
     def _stability(self) -> float | None:
         learner = self.recipe.learners.get(self.config.signals or "")
-        return learner.stop_when_stable if learner is not None else None
+        return learner.stop_when_stable if learner is not None and self.scorer.by_seed else None
 
     def _trained(self, dataset: str, seeds: int) -> dict[str, str]:
         """Ids of the trainings of so many seeds, by role."""
@@ -245,8 +245,10 @@ def _check_stability(recipe: Recipe) -> None:
                 f"learners.{name}.stop_when_stable starts with two seeds, so it has no effect with seeds = "
                 f"{recipe.seeds}; allow more seeds, or leave it out"
             )
-        if not any(one.signals == name for one in recipe.scorers.values()):
-            raise ValueError(f"learners.{name}.stop_when_stable has no effect: no scorer reads {name}; leave it out")
+        reading = [scorer_of(own, one) for own, one in recipe.scorers.items() if one.signals == name]
+        if not any(one.by_seed for one in reading):
+            read = f"every scorer of {name} looks at all seeds together" if reading else f"no scorer reads {name}"
+            raise ValueError(f"learners.{name}.stop_when_stable has no effect: {read}; leave it out")
 
 
 def _check_folds(recipe: Recipe) -> None:

@@ -75,8 +75,9 @@ class AUM(Scorer):
 def _mean_probs(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """(N, K) probabilities from (R, N, T, K) logits, one epoch at a time."""
     seeds, _, epochs, _ = logits.shape
-    mean: NDArray[np.float64] = sum(
-        (softmax(logits[seed, :, epoch]) / (seeds * epochs) for seed in range(seeds) for epoch in range(epochs)),
-        start=np.zeros((logits.shape[1], logits.shape[3])),
-    )
-    return mean
+    probs = np.zeros((logits.shape[1], logits.shape[3]))
+    for seed in range(seeds):
+        for epoch in range(epochs):
+            probs += softmax(logits[seed, :, epoch])
+    probs /= seeds * epochs
+    return probs

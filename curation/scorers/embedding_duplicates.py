@@ -45,6 +45,7 @@ class EmbeddingDuplicates(MergingScorer):
     reads: ClassVar[tuple[str, ...]] = ("embedding",)
     high_means: ClassVar[HighMeans] = "suspect"
     revision: ClassVar[int] = 2
+    by_seed: ClassVar[bool] = False
 
     threshold: float = 0.95
     """Smallest cosine of two linked rows, in (0, 1]; what it means depends on what gives the embedding."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import curation.neighbors
-from curation import neighbor_graph
+from curation import neighbor_graph, neighborhood
 from curation.neighbor_graph import approximate_neighbors, graph_of
 from curation.neighbors import Neighbors, neighbors
 from curation.scorers.embedding_duplicates import EmbeddingDuplicates
@@ -108,6 +108,46 @@ def test_parts_lose_no_neighbours(small_parts):
     assert recall(searched(points, 10).rows, neighbors(points, 10, np.arange(2000)).rows) > 0.97
 
 
+@pytest.mark.parametrize("share", [0.01, 0.3])
+def test_many_equal_points_hide_no_others(share):
+    rng = np.random.default_rng(13)
+    points = clouds(4000, seed=13)
+    points -= points.mean(axis=0)
+    points[rng.random(4000) < share] = 0
+    points[rng.random(4000) < share] = points[7]
+    ranks = rng.permutation(4000)
+    exact = neighbors(points, 10, ranks)
+    found = approximate_neighbors(points, 10, ranks, graph_of(points))
+    assert (found.squared_distances == exact.squared_distances).all(axis=1).mean() > 0.97
+    twins = (points == 0).all(axis=1)
+    np.testing.assert_array_equal(found.rows[twins], exact.rows[twins])
+
+
+@pytest.mark.parametrize("points", [np.zeros((30, 4)), np.repeat(np.eye(4), 8, axis=0)])
+def test_points_that_are_nearly_all_equal_have_full_lists(points):
+    ranks = np.random.default_rng(14).permutation(len(points))
+    exact, found = neighbors(points, 5, ranks), approximate_neighbors(points, 5, ranks, graph_of(points))
+    np.testing.assert_array_equal(found.rows, exact.rows)
+    np.testing.assert_array_equal(found.squared_distances, exact.squared_distances)
+
+
+@pytest.mark.parametrize("scorer", [KNNDistance(search="approximate"), KNNDisagreement(search="approximate")])
+def test_graphs_of_several_seeds_grow_each_by_itself(small_parts, scorer):
+    points, labels = np.stack([clouds(300, seed=seed) for seed in (15, 16)]), np.arange(300) % 3
+    points[:, 250:] = points[:, :50]
+    index = ExampleIndex(f"world:{row:04}" for row in range(300))
+    arrays = {"embedding": points[:, :, None], "label": labels}
+    rows = Signals(index=index, arrays=arrays, epochs={"embedding": (1,)})
+    before = scorer.start(rows.take(np.arange(200)))
+    after = scorer.extend(before.state, before.new, rows.take(np.arange(200, 300)))
+    neighborhood._last.clear()
+    whole = scorer.start(rows)
+    np.testing.assert_array_equal(after.over(before.new).values, whole.new.values)
+    np.testing.assert_array_equal(after.over(before.new).standard_error, whole.new.standard_error)
+    for name, array in whole.state.items():
+        np.testing.assert_array_equal(after.state[name], array)
+
+
 def test_few_points_are_searched_whole():
     points, ranks = clouds(9, seed=3), np.arange(9)
     np.testing.assert_array_equal(searched(points, 4).rows, neighbors(points, 4, ranks).rows)
@@ -119,6 +159,7 @@ def test_a_scorer_that_searches_approximately_is_near_the_exact_one_and_batches_
     scorer = KNNDistance(search="approximate")
     before = scorer.start(rows.take(np.arange(500)))
     merged = scorer.extend(before.state, before.new, rows.take(np.arange(500, 600))).over(before.new)
+    neighborhood._last.clear()
     np.testing.assert_array_equal(merged.values, scorer(rows).values)
     assert np.corrcoef(merged.values, KNNDistance()(rows).values)[0, 1] > 0.99
     with pytest.raises(ValueError, match="search must be one of auto, exact, approximate, got 'fast'"):
@@ -141,6 +182,7 @@ def test_auto_goes_from_exact_lists_to_a_graph_where_rows_become_many(small_part
         if last <= 150:
             exact = replace(scorer, search="exact")(rows.take(np.arange(last)))
             np.testing.assert_array_equal(scores.values, exact.values)
+    neighborhood._last.clear()
     np.testing.assert_array_equal(scores.values, replace(scorer, search="approximate")(rows).values)
     assert np.mean(scores.values == replace(scorer, search="exact")(rows).values) > 0.9
 

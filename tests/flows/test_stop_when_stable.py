@@ -104,3 +104,16 @@ def test_scores_from_embeddings_stop_as_well(tmp_path):
     rows = store.signals([record.request.inputs[f"signals.{seed:03d}"] for seed in range(2)], ["embedding"], {})
     halves = [KNNDistance()(Signals(index=rows.index, arrays={"embedding": one[:, 0]})) for one in rows["embedding"]]
     assert record.meta["halves_agreement"] == pytest.approx(spearmanr(*(one.values for one in halves)).statistic)
+
+
+def test_duplicates_look_at_all_seeds_together(tmp_path):
+    store = Store.create(tmp_path / "store")
+    recorded = "learners.plain.record={logits=[2], embedding='last'}"
+    twins = "scorers.twins={method='embedding_duplicates', signals='plain'}"
+    (step,) = [
+        one for one in plan_run(recipe_with(tmp_path, 0.9, recorded, twins), store).steps if one.title == "score twins"
+    ]
+    assert "halves" not in step.request.settings
+    assert len([role for role in step.request.inputs if role.startswith("signals.")]) == 4
+    with pytest.raises(ValueError, match="no effect: every scorer of plain looks at all seeds together"):
+        plan_run(recipe_with(tmp_path, 0.9, recorded, "scorers={}", twins), store)
