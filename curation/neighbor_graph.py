@@ -4,10 +4,11 @@ Malkov, Yashunin, "Efficient and Robust Approximate Nearest Neighbor Search Usin
 Navigable Small World Graphs", IEEE TPAMI 42, 2020. https://arxiv.org/abs/1603.09320, as in the package usearch.
 
 Some neighbours may be missed; the distances of those found are measured exactly. Of equal points only the first enters:
-many of them would fill every list of candidates, and the search would end among them. A graph grows: points enter it
-in their order, in parts of a fixed number, and before each part the graph is written and read back, which sets the
-package's random levels back to their start. So a graph that was stored and then grown is the same, bit for bit, as one
-that got all points at once.
+many of them would fill every list of candidates, and the search would end among them. The origin does not enter, and is
+a candidate for every point: in the middle of unit vectors all links between their clusters would lead through it, and a
+point of the graph has few links. A graph grows: points enter it in their order, in parts of a fixed number, and before
+each part the graph is written and read back, which sets the package's random levels back to their start. So a graph
+that was stored and then grown is the same, bit for bit, as one that got all points at once.
 """
 
 from dataclasses import dataclass
@@ -35,11 +36,11 @@ class Graph:
     """Distinct points joined to some that are near them."""
 
     index: Any
-    """The distinct points, as usearch has them."""
+    """The distinct points without the origin, as usearch has them."""
     points: NDArray[np.float32]
     """(N, D) all points in single precision."""
     place: Rows
-    """(N,) which of the distinct points each is."""
+    """(N,) which of the distinct points each is; the origin is the one behind the last."""
     stored: NDArray[np.uint8]
     """The points of all finished parts in usearch's format; of no length where no part is finished."""
 
@@ -72,13 +73,15 @@ def graph_of(points: NDArray[np.floating], stored: Array | None = None) -> Graph
 
 
 def _distinct(points: NDArray[np.float32]) -> tuple[NDArray[np.float32], Rows]:
-    """The distinct points in the order in which they come, and which of them each point is."""
+    """The distinct points but the origin in the order in which they come, and which of them each point is."""
     whole = points.view(np.dtype((np.void, points.shape[1] * points.itemsize))).ravel()
     _, first, group = np.unique(whole, return_index=True, return_inverse=True)
     order = np.argsort(first)
+    order = order[np.argsort(~points[first[order]].any(axis=1), kind="stable")]
     number = np.empty(len(order), dtype=np.int64)
     number[order] = np.arange(len(order))
-    return np.ascontiguousarray(points[first[order]]), number[group.ravel()]
+    distinct = points[first[order]]
+    return np.ascontiguousarray(distinct[distinct.any(axis=1)]), number[group.ravel()]
 
 
 def _fitting(stored: Array, points: NDArray[np.float32]) -> Any:
@@ -124,6 +127,9 @@ def approximate_neighbors(points: NDArray[np.floating], num_neighbors: int, rank
         block = slice(start, start + QUERIES_AT_ONCE)
         queries = graph.points[block]
         place, row = twins.of(*_candidates(graph.index, queries, wanted))
+        if twins.number > len(graph.index):
+            beside = np.arange(len(queries)), np.full(len(queries), len(graph.index))
+            place, row = (np.concatenate(pair) for pair in zip((place, row), twins.of(*beside), strict=True))
         place, row = place[start + place != row], row[start + place != row]
         for pairs in range(0, len(place), PAIRS_AT_ONCE):
             one, other = place[pairs : pairs + PAIRS_AT_ONCE], row[pairs : pairs + PAIRS_AT_ONCE]
@@ -148,6 +154,7 @@ class _Twins:
         self._order = np.lexsort((ranks, place))
         self._begins = np.searchsorted(place[self._order], np.arange(place.max(initial=-1) + 2))
         self._counts = np.minimum(np.diff(self._begins), most)
+        self.number = len(self._counts)
 
     def of(self, query: Rows, distinct: Rows) -> tuple[Rows, Rows]:
         """Pairs of a query and a point, from those of a query and a distinct point."""
@@ -158,6 +165,8 @@ class _Twins:
 
 def _candidates(index: Any, queries: NDArray[np.float32], wanted: int) -> tuple[Rows, Rows]:
     """Pairs of a query and a distinct point that the graph thinks near it."""
+    if not wanted:
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)
     matches: Any = index.search(queries, wanted)
     keys = np.atleast_2d(matches.keys).astype(np.int64)
     counts = np.full(1, keys.shape[1]) if len(queries) == 1 else matches.counts

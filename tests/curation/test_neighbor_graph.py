@@ -123,6 +123,17 @@ def test_many_equal_points_hide_no_others(share):
     np.testing.assert_array_equal(found.rows[twins], exact.rows[twins])
 
 
+def test_empty_texts_in_the_middle_of_unit_vectors_hide_no_others():
+    rng = np.random.default_rng(17)
+    centers = rng.normal(size=(200, 64))
+    points = centers[rng.integers(200, size=6000)] + 0.3 * rng.normal(size=(6000, 64))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    points[rng.random(6000) < 0.03] = 0
+    exact = neighbors(points, 10, np.arange(6000))
+    found = approximate_neighbors(points, 10, np.arange(6000), graph_of(points))
+    assert (found.squared_distances == exact.squared_distances).all(axis=1).mean() > 0.99
+
+
 @pytest.mark.parametrize("points", [np.zeros((30, 4)), np.repeat(np.eye(4), 8, axis=0)])
 def test_points_that_are_nearly_all_equal_have_full_lists(points):
     ranks = np.random.default_rng(14).permutation(len(points))
