@@ -5,6 +5,17 @@ from importlib.util import find_spec
 from storage.errors import MissingPackageError
 
 
+class MayNeedPackages:
+    """A method of which some settings need an optional package."""
+
+    def check_packages(self, num_examples: int) -> None:
+        """Refuse where a package is missing that so many examples need; a recipe's plan asks this first.
+
+        Raises:
+            MissingPackageError: one is not installed; the message says how to install it.
+        """
+
+
 def check_installed(module: str, needs: str, extra: str) -> None:
     """Refuse to go on without a package.
 

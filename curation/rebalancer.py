@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.packages import MayNeedPackages
 from curation.ranks import by_id
 from storage.index import ExampleIndex
 from storage.values import Array
@@ -131,7 +132,7 @@ class Rebalanced:
         )
 
 
-class Rebalancer(ABC):
+class Rebalancer(MayNeedPackages, ABC):
     """A frozen dataclass of settings that maps training rows to a rebalanced set and does nothing else.
 
     The file name of an implementation is its name in recipes. The order of the rows changes nothing for any of them.
@@ -141,13 +142,6 @@ class Rebalancer(ABC):
     """Raised whenever the method's choices change: stored results of older revisions are not reused."""
     only_copies: ClassVar[bool] = False
     """Whether it leaves rows out or repeats them and reads no feature, so that they may hold anything."""
-
-    def check_packages(self, num_examples: int) -> None:  # noqa: B027
-        """Refuse where an optional package is missing that so many examples need; a recipe's plan asks this first.
-
-        Raises:
-            MissingPackageError: one is not installed; the message says how to install it.
-        """
 
     @abstractmethod
     def __call__(self, rows: TrainingRows, rng: np.random.Generator) -> Rebalanced:

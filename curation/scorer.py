@@ -13,11 +13,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from curation.packages import MayNeedPackages
 from storage.index import ExampleIndex
 from storage.values import Array, HighMeans, Scores, Signals
 
 
-class Scorer(ABC):
+class Scorer(MayNeedPackages, ABC):
     """A frozen dataclass of settings that maps signals to scores and does nothing else.
 
     The file name of an implementation is its name in recipes.
@@ -35,13 +36,6 @@ class Scorer(ABC):
     """Whether targets outside the training split of their data set, which are never read, are refused."""
     revision: ClassVar[int] = 1
     """Raised whenever the method's numbers change: stored scores of older revisions are not reused."""
-
-    def check_packages(self, num_examples: int) -> None:  # noqa: B027
-        """Refuse where an optional package is missing that so many examples need; a recipe's plan asks this first.
-
-        Raises:
-            MissingPackageError: one is not installed; the message says how to install it.
-        """
 
     @abstractmethod
     def __call__(self, signals: Signals) -> Scores:

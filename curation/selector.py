@@ -7,11 +7,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from curation.packages import MayNeedPackages
 from storage.index import ExampleIndex
 from storage.values import Scores, Selection, Signals
 
 
-class Selector(ABC):
+class Selector(MayNeedPackages, ABC):
     """A frozen dataclass of settings that maps scores to a selection and does nothing else.
 
     The file name of an implementation is its name in recipes.
@@ -27,13 +28,6 @@ class Selector(ABC):
     def reads(self) -> tuple[str, ...]:
         """Names of the scores that this selector needs; none unless it says so."""
         return ()
-
-    def check_packages(self, num_examples: int) -> None:  # noqa: B027
-        """Refuse where an optional package is missing that so many examples need; a recipe's plan asks this first.
-
-        Raises:
-            MissingPackageError: one is not installed; the message says how to install it.
-        """
 
     @abstractmethod
     def __call__(self, signals: Signals, scores: Mapping[str, Scores], rng: np.random.Generator) -> Selection:
