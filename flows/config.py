@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from importlib import resources
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -308,6 +308,8 @@ def _section(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, type) and is_dataclass(hint):
         return _checked(hint, value, where)
     inner = [one for one in get_args(hint) if one is not type(None)]
+    if get_origin(hint) is Literal and isinstance(value, str) and value not in inner:
+        raise ValueError(f"{where}: Invalid enum value {value!r}; choose one of {', '.join(map(str, inner))}")
     if get_origin(hint) in (Union, UnionType) and value is not None:
         listed = isinstance(value, list | tuple)
         fitting = inner if len(inner) == 1 else [one for one in inner if (get_origin(one) is tuple) == listed]

@@ -45,7 +45,7 @@ def test_overrides_are_read_as_toml_or_as_text():
         ),
         ("seed='x'", r"seed: Expected 'int', got 'str'"),
         ("seeds=0", r"seeds must be at least 1, got 0"),
-        ("contract.action='explode'", r"contract\.action: Invalid enum value 'explode'"),
+        ("contract.action='explode'", r"contract\.action: Invalid enum value 'explode'; choose one of \w+, "),
         ("scorers.el2n.signals='x'", r"scorers\.el2n\.signals names 'x'; the recipe has the learners plain, elr and"),
         ("limit=0", r"limit must be at least 1, got 0"),
         ("selection.maximum=nan", r"selection\.maximum must be a finite number, got nan"),
